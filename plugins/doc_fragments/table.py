@@ -1,0 +1,19 @@
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    # What the modules that change the table return.
+    DOCUMENTATION = r"""
+options: {}
+notes:
+  - Needs root, or C(CAP_NET_ADMIN) in the initial user namespace, even to read.
+  - The kernel module C(ip_vs) is loaded if need be. In check mode nothing is loaded, and the task is planned against
+    an empty table with a warning.
+  - When the kernel refuses an operation, nothing that would be removed later is removed. The failed task returns
+    RV(ignore:outcome) with the lists C(applied), C(failed) (each with its reason) and C(not_attempted).
+  - After writing, the module reads the table again and fails if the kernel does not hold what it accepted.
+"""

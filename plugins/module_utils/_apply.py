@@ -1,0 +1,92 @@
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection: nothing outside l4lb.ipvs may import it.
+
+"""A plan carried out: requests sent in the plan's order, every refusal explained, no removal after a failure."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+from ._model import AF_INET6, Service
+from ._plan import REMOVALS, Operation, Plan, operation_line
+from ._wire import Request, write_request
+
+
+class Writer(Protocol):
+    """The part of :class:`_client.Client` that a plan needs."""
+
+    def write(self, requests: Sequence[Request]) -> Any:
+        """Send the requests in order -> ``_client.Written``."""
+
+
+class Outcome(NamedTuple):
+    """What became of a plan's operations; ``failed`` pairs each with its errno."""
+
+    applied: tuple[Operation, ...]
+    failed: tuple[tuple[Operation, int], ...]
+    not_attempted: tuple[Operation, ...]
+
+    def result(self) -> dict[str, list[Any]]:
+        """The outcome as a module returns it, operations in ipvsadm's notation."""
+        return {
+            "applied": [operation_line(operation) for operation in self.applied],
+            "failed": [
+                {"operation": operation_line(operation), "reason": reason(operation, number)}
+                for operation, number in self.failed
+            ],
+            "not_attempted": [operation_line(operation) for operation in self.not_attempted],
+        }
+
+
+def apply(plan: Plan, writer: Writer) -> Outcome:
+    """Carry out the plan. Nothing is removed unless everything before it succeeded."""
+    applied: list[Operation] = []
+    remaining = list(plan.operations)
+    while remaining:
+        removing = remaining[0].action in REMOVALS
+        step = [operation for operation in remaining if (operation.action in REMOVALS) == removing]
+        written = writer.write([_request(operation) for operation in step])
+        sent = step[: written.attempted]
+        failed = tuple((sent[index], number) for index, number in sorted(written.errors.items()))
+        applied += [operation for index, operation in enumerate(sent) if index not in written.errors]
+        remaining = remaining[len(sent) :]
+        if failed:
+            return Outcome(tuple(applied), failed, tuple(remaining))
+    return Outcome(tuple(applied), (), ())
+
+
+def _request(operation: Operation) -> Request:
+    subject = operation.after or operation.before
+    if subject is None:
+        raise ValueError("an operation without a subject")
+    return write_request(operation.action, operation.key, subject)
+
+
+def reason(operation: Operation, number: int) -> str:
+    """Why the kernel refused the operation, in words. It gives no more than an errno (ip_vs_ctl.c)."""
+    service = isinstance(operation.after or operation.before, Service)
+    if number == errno.ENOENT and isinstance(operation.after, Service):
+        engine = f" or ip_vs_pe_{operation.after.engine}" if operation.after.engine else ""
+        return f"this kernel has no module ip_vs_{operation.after.scheduler}{engine}"
+    if number == errno.EAFNOSUPPORT or (number == errno.EINVAL and operation.key.family == AF_INET6 and service):
+        return "IPv6 is disabled on this host, or in this kernel's IPVS"
+    if number == errno.EINVAL and not service:
+        return (
+            "the kernel takes this address or combination for invalid: no unicast address of this host's networks, "
+            "mixed families while a sync daemon runs, or too many servers for the scheduler"
+        )
+    words = {
+        errno.ENOENT: "the server is gone: another writer is changing the table",
+        errno.ESRCH: "the service is gone: another writer is changing the table",
+        errno.EEXIST: "it exists: another writer is changing the table",
+        errno.ERANGE: "a weight or threshold is out of the kernel's range",
+        errno.EPERM: "it needs CAP_NET_ADMIN in the initial user namespace: run the task as root (become: true)",
+        errno.ENOMEM: "the kernel is out of memory",
+        errno.ENOBUFS: "the kernel is out of memory",
+    }
+    return words.get(number, os.strerror(number))

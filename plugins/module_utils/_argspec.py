@@ -1,0 +1,82 @@
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection: nothing outside l4lb.ipvs may import it.
+
+"""AnsibleModule's specs of services and servers, and the way from a task's options to the model.
+
+Options that the model validates are ``raw`` or plain ``str`` here: AnsibleModule stops at its first error, takes
+``true`` for 1 and ``"080"`` for 80.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from . import _model, _values
+from ._errors import Findings
+from ._values import Field
+
+STATE: dict[str, Any] = {"state": {"type": "str", "choices": ["present", "absent"], "default": "present"}}
+SERVICE_KEY: dict[str, Any] = {
+    "address": {"type": "str"},
+    "port": {"type": "raw"},
+    "protocol": {"type": "str"},
+    "fwmark": {"type": "raw"},
+    "family": {"type": "str"},
+}
+SERVICE_OPTIONS: dict[str, Any] = {
+    "scheduler": {"type": "str"},
+    "scheduler_flags": {"type": "list", "elements": "str"},
+    "persistence_timeout": {"type": "raw"},
+    "persistence_netmask": {"type": "raw"},
+    "persistence_engine": {"type": "str"},
+    "one_packet": {"type": "raw"},
+}
+SERVER: dict[str, Any] = {
+    "service": {"type": "dict", "required": True},
+    "address": {"type": "str", "required": True},
+    "port": {"type": "raw"},
+    "forward": {"type": "str"},
+    "weight": {"type": "raw"},
+    "upper_threshold": {"type": "raw"},
+    "lower_threshold": {"type": "raw"},
+    "tunnel_type": {"type": "str"},
+    "tunnel_port": {"type": "raw"},
+    "tunnel_checksum": {"type": "str"},
+}
+_SERVER_KEY = ("address", "port")
+
+
+def parse_service(params: Mapping[str, Any], findings: Findings) -> tuple[_model.ServiceKey, dict[str, Any]]:
+    """The service that a task names, and its parsed options that are given.
+
+    :raises InvalidInput: one of them is bad.
+    """
+    written = _values.given(params, [field.name for field in _model.SERVICE_FIELDS])
+    parsed = _values.record(_model.SERVICE_FIELDS, written, "", findings) or {}
+    key = _model.make_key(parsed, written, "", findings)
+    if params["state"] == "absent":
+        _refuse_with_absent(written, _model.OPTION_FIELDS, findings)
+    return findings.settled(key), parsed
+
+
+def parse_server(params: Mapping[str, Any], findings: Findings) -> tuple[_model.ServiceKey, dict[str, Any]]:
+    """The service that a task names under ``service``, and its parsed options of a server that are given.
+
+    :raises InvalidInput: one of them is bad.
+    """
+    key = _model.parse_key(params["service"], "service", findings)
+    written = _values.given(params, [field.name for field in _model.SERVER_FIELDS])
+    parsed = _values.record(_model.SERVER_FIELDS, written, "", findings) or {}
+    if params["state"] == "absent":
+        options = [field for field in _model.SERVER_FIELDS if field.name not in _SERVER_KEY]
+        _refuse_with_absent(written, options, findings)
+    return findings.settled(key), parsed
+
+
+def _refuse_with_absent(written: Mapping[str, Any], options: Sequence[Field], findings: Findings) -> None:
+    for field in options:
+        if field.name in written:
+            findings.problem(field.name, "means nothing with state absent", written[field.name])

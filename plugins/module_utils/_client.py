@@ -1,0 +1,262 @@
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection: nothing outside l4lb.ipvs may import it.
+
+"""The socket: one generic netlink session with the kernel's IPVS, bounded in time.
+Nothing else in the collection opens one. Requests that write are sent in batches with the acknowledgement asked of the
+last only; the kernel reports every error all the same, by sequence number (``net/netlink/af_netlink.c``,
+netlink_rcv_skb).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Container, Iterator, Sequence
+from typing import Any, NamedTuple, Optional
+
+from . import _wire
+from ._errors import Forbidden, IpvsError, KernelRefused, Unavailable
+from ._model import Entry, Server, ServerKey, Service, ServiceKey, Table
+
+#: Seconds to wait for any one reply.
+TIMEOUT = 30
+#: Requests in one send. More gain nothing, and 277 error replies fill the default receive buffer.
+BATCH = 100
+#: Readings of a table that another writer changes meanwhile, before giving up.
+READINGS = 5
+_BUFFER_SIZE = 65536
+
+
+class Written(NamedTuple):
+    """What became of a sequence of requests: how many were sent, and the errno of each that failed, by its index."""
+
+    attempted: int
+    errors: dict[int, int]
+
+
+#: What ``_wire.decode_statistics`` gives, of a service (without a server key) or of one of its servers.
+Statistics = dict[tuple[ServiceKey, Optional[ServerKey]], dict[str, dict[str, int]]]
+
+
+class _Torn(Exception):
+    """The table changed while it was read."""
+
+
+class Client:
+    """A session with the kernel's IPVS in the network namespace this process is in. Use it as a context manager.
+
+    :raises Unavailable: the kernel has no IPVS, or its module is not loaded.
+    :raises Forbidden: the process lacks CAP_NET_ADMIN.
+    """
+
+    def __init__(self, timeout: int = TIMEOUT) -> None:
+        self._timeout = timeout
+        self._sequence = 0
+        self._buffer = bytearray(_BUFFER_SIZE)
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _wire.NETLINK_GENERIC)
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", timeout, 0))
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", timeout, 0))
+            self._socket.bind((0, 0))
+            self._family = self._resolve()
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *dummy: Any) -> None:
+        self._socket.close()
+
+    def _resolve(self) -> int:
+        try:
+            for reply in self._exchange(_wire.family_request("IPVS"), _wire.GENL_ID_CTRL, _wire.NLM_F_ACK):
+                return _wire.decode_family(self._buffer, reply)
+        except KernelRefused as error:
+            if error.errno != errno.ENOENT:
+                raise
+        raise Unavailable("this kernel has no IPVS: the module ip_vs is not loaded and cannot be loaded")
+
+    # reading
+
+    def info(self) -> tuple[str, int]:
+        """IPVS's version and the size of its connection table."""
+        for reply in self._exchange(_wire.read_request(_wire.GET_INFO), self._family, _wire.NLM_F_ACK):
+            return _wire.decode_info(self._buffer, reply)
+        raise IpvsError("the kernel's IPVS does not tell its version")
+
+    def services(self) -> Iterator[tuple[Service, _wire.Reply]]:
+        """Every service. A reply is good for :meth:`statistics` until the next one is asked for."""
+        for reply in self._exchange(_wire.read_request(_wire.GET_SERVICE), self._family, _wire.NLM_F_DUMP):
+            yield _wire.decode_service(self._buffer, reply), reply
+
+    def servers(self, key: ServiceKey) -> Iterator[tuple[Server, _wire.Reply]]:
+        """Every server of a service, newest first; none for a service that is not there."""
+        for reply in self._exchange(_wire.read_request(_wire.GET_DEST, key), self._family, _wire.NLM_F_DUMP):
+            yield _wire.decode_server(self._buffer, reply, key.family), reply
+
+    def statistics(self, reply: _wire.Reply) -> dict[str, dict[str, int]]:
+        """The counters of the service or server whose reply was read last."""
+        return _wire.decode_statistics(self._buffer, reply)
+
+    def service(self, key: ServiceKey) -> Optional[Service]:
+        """One service by its key, or ``None``."""
+        try:
+            for reply in self._exchange(_wire.read_request(_wire.GET_SERVICE, key), self._family, _wire.NLM_F_ACK):
+                return _wire.decode_service(self._buffer, reply)
+        except KernelRefused as error:
+            if error.errno != errno.ESRCH:
+                raise
+        return None
+
+    def entry(self, key: ServiceKey) -> Table:
+        """The table of one service: itself with its servers, or empty.
+
+        :raises IpvsError: the service keeps changing while it is read.
+        """
+        return self._stable(lambda: self._read_entry(key))
+
+    def table(self, keys: Optional[Container[ServiceKey]] = None, statistics: Optional[Statistics] = None) -> Table:
+        """The whole table, or of it the services ``keys``. Dumps are positional and never say that they were torn
+        (ip_vs_ctl.c, ip_vs_genl_dump_services), so one that names a thing twice, or whose services have changed
+        by its end, is read again. ``statistics``, where given, is filled on the way.
+
+        :raises IpvsError: the table keeps changing while it is read.
+        """
+        return self._stable(lambda: self._read_table(keys, statistics))
+
+    def _stable(self, read: Any) -> Table:
+        for _attempt in range(READINGS):
+            try:
+                return read()  # type: ignore[no-any-return]
+            except _Torn:
+                continue
+        raise IpvsError(
+            f"another writer keeps changing the IPVS table: it was read {READINGS} times, never in one piece"
+        )
+
+    def _read_entry(self, key: ServiceKey) -> Table:
+        service = self.service(key)
+        if service is None:
+            return {}
+        servers = self._read_servers(key)
+        if self.service(key) != service:
+            raise _Torn
+        return {key: Entry(service, servers)}
+
+    def _read_table(self, keys: Optional[Container[ServiceKey]], statistics: Optional[Statistics]) -> Table:
+        services = self._read_services(statistics)
+        table = {
+            key: Entry(service, self._read_servers(key, statistics))
+            for key, service in services.items()
+            if keys is None or key in keys
+        }
+        if services and self._read_services() != services:
+            raise _Torn
+        return table
+
+    def _read_services(self, statistics: Optional[Statistics] = None) -> dict[ServiceKey, Service]:
+        services: dict[ServiceKey, Service] = {}
+        count = 0
+        for service, reply in self.services():
+            services[service.key] = service
+            count += 1
+            if statistics is not None:
+                statistics[service.key, None] = self.statistics(reply)
+        if count != len(services):
+            raise _Torn
+        return services
+
+    def _read_servers(self, key: ServiceKey, statistics: Optional[Statistics] = None) -> dict[ServerKey, Server]:
+        servers: dict[ServerKey, Server] = {}
+        count = 0
+        for server, reply in self.servers(key):
+            servers[server.key] = server
+            count += 1
+            if statistics is not None:
+                statistics[key, server.key] = self.statistics(reply)
+        if count != len(servers):
+            raise _Torn
+        return servers
+
+    # writing
+
+    def write(self, requests: Sequence[_wire.Request]) -> Written:
+        """Send the requests in order, in batches. A batch with an error is the last one."""
+        for start in range(0, len(requests), BATCH):
+            errors = self._write_batch(requests[start : start + BATCH])
+            if errors:
+                attempted = min(start + BATCH, len(requests))
+                return Written(attempted, {start + index: number for index, number in errors.items()})
+        return Written(len(requests), {})
+
+    def _write_batch(self, batch: Sequence[_wire.Request]) -> dict[int, int]:
+        first = self._sequence + 1
+        last = self._sequence + len(batch)
+        self._sequence = last
+        flags = [0] * (len(batch) - 1) + [_wire.NLM_F_ACK]
+        self._send(
+            b"".join(
+                # a message is padded to 4 bytes by its attributes, so the next one follows at once
+                _wire.message(request, self._family, flag, first + index)
+                for index, (request, flag) in enumerate(zip(batch, flags))
+            )
+        )
+        errors: dict[int, int] = {}
+        while True:
+            for reply in self._receive():
+                if reply.kind != _wire.NLMSG_ERROR or not first <= reply.sequence <= last:
+                    continue
+                number = _wire.error_number(self._buffer, reply)
+                if number:
+                    errors[reply.sequence - first] = number
+                if reply.sequence == last:
+                    return errors
+
+    # transport
+
+    def _exchange(self, request: _wire.Request, kind: int, flags: int) -> Iterator[_wire.Reply]:
+        """Send one request and give its data replies, until the kernel says that this was all."""
+        self._sequence += 1
+        sequence = self._sequence
+        self._send(_wire.message(request, kind, flags, sequence))
+        done = torn = False
+        while not done:
+            for reply in self._receive():
+                if reply.sequence != sequence:
+                    continue
+                if reply.kind in (_wire.NLMSG_ERROR, _wire.NLMSG_DONE):
+                    number = _wire.error_number(self._buffer, reply)
+                    if number:
+                        raise refusal(number)
+                    done = True
+                else:
+                    torn = torn or bool(reply.flags & _wire.NLM_F_DUMP_INTR)
+                    yield reply
+        # not before the end: the kernel refuses a second dump while one is under way
+        if torn:
+            raise _Torn
+
+    def _send(self, data: bytes) -> None:
+        self._socket.send(data)
+
+    def _receive(self) -> list[_wire.Reply]:
+        try:
+            size = self._socket.recv_into(self._buffer, 0, socket.MSG_TRUNC)
+        except BlockingIOError:
+            raise IpvsError(f"the kernel did not answer an IPVS request within {self._timeout} s") from None
+        if size > len(self._buffer):
+            raise IpvsError(f"a reply of the kernel has {size} bytes, more than netlink allows")
+        return list(_wire.messages(self._buffer, size))
+
+
+def refusal(number: int) -> IpvsError:
+    """The error for an errno that is not about one operation of a plan."""
+    if number == errno.EPERM:
+        return Forbidden("IPVS needs CAP_NET_ADMIN in the initial user namespace: run the task as root (become: true)")
+    return KernelRefused(f"the kernel refused an IPVS request: {os.strerror(number)}", number)

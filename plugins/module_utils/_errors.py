@@ -1,0 +1,102 @@
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection: nothing outside l4lb.ipvs may import it.
+
+"""What can go wrong, and the one form in which bad input is reported."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Optional, TypeVar
+
+#: More problems than this are counted, not listed: the reader fixes the first ones and runs again.
+MAX_LISTED = 20
+MAX_VALUE = 80
+
+T = TypeVar("T")
+
+
+class IpvsError(Exception):
+    """A failure told in one sentence.
+    ``str(error)`` is the sentence for the user; ``details`` are JSON-able keys that go into the module's result beside
+    ``msg``.
+    """
+
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.details = details
+
+
+class InvalidInput(IpvsError):
+    """The task's parameters break a rule; nothing has been read or written."""
+
+
+class Unavailable(IpvsError):
+    """The kernel or the host lacks something the task needs (a module, a tool, a library)."""
+
+
+class Forbidden(IpvsError):
+    """The process lacks a capability."""
+
+
+class KernelRefused(IpvsError):
+    """The kernel answered a request with an error number, kept in ``errno``."""
+
+    def __init__(self, message: str, errno: int, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.errno = errno
+
+
+class BadValue(ValueError):
+    """One value breaks one rule; ``str(error)`` is the rule. Parsers raise it, :class:`Findings` gives it a path."""
+
+
+class Finding(NamedTuple):
+    """One broken rule: where, which, and the value (``None`` where the value is what is missing)."""
+
+    path: str
+    rule: str
+    value: Optional[object] = None
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return f"{self.path}: {self.rule}"
+        shown = repr(self.value)
+        if len(shown) > MAX_VALUE:
+            shown = shown[: MAX_VALUE - 3] + "..."
+        return f"{self.path}: {self.rule} (got {shown})"
+
+
+class Findings:
+    """Collects every problem and warning of one task, so that all of them are told at once."""
+
+    def __init__(self) -> None:
+        self.problems: list[Finding] = []
+        self.warnings: list[Finding] = []
+
+    def problem(self, path: str, rule: str, value: Optional[object] = None) -> None:
+        self.problems.append(Finding(path, rule, value))
+
+    def warning(self, path: str, rule: str, value: Optional[object] = None) -> None:
+        self.warnings.append(Finding(path, rule, value))
+
+    def settled(self, value: Optional[T]) -> T:
+        """``value``, which only a problem can have kept from being there.
+
+        :raises InvalidInput: there is a problem.
+        """
+        self.raise_problems()
+        if value is None:
+            raise ValueError("a value is missing without a problem that says why")
+        return value
+
+    def raise_problems(self) -> None:
+        """Raise :class:`InvalidInput` naming every problem, at most :data:`MAX_LISTED` of them; return if there is
+        none.
+        """
+        if not self.problems:
+            return
+        listed = [str(problem) for problem in self.problems[:MAX_LISTED]]
+        if len(self.problems) > MAX_LISTED:
+            listed.append(f"... and {len(self.problems) - MAX_LISTED} more")
+        raise InvalidInput("; ".join(listed), problems=listed)

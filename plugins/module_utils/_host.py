@@ -1,0 +1,238 @@
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection: nothing outside l4lb.ipvs may import it.
+
+"""One reading of a host that is to be a director: what it has, and what else on it has a say in balanced traffic. Read only."""
+
+from __future__ import annotations
+
+import glob
+import importlib.util
+import json
+import os
+import re
+import shutil
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+
+from ._errors import IpvsError
+from ._module import Task
+
+SYS_MODULE = "/sys/module"
+LIB_MODULES = "/lib/modules"
+PROC = "/proc"
+SYS_NET = "/sys/class/net"
+KEEPALIVED = "/etc/keepalived"
+
+#: The kernel modules of load balancing: IPVS and its schedulers, connection tracking, NAT by nftables, tunnels and dummy devices.
+MODULES = re.compile(r"(ip_vs(_\w+)?|nf_conntrack|nft_\w+|ipip|ip6_tunnel|ip_gre|fou6?|sit|dummy)\Z")
+COMMANDS = ("ipvsadm", "nft")
+LIBRARIES = ("pyroute2",)
+#: Tables of this collection.
+OWN_TABLES = "l4lb_"
+
+_VIRTUAL_SERVER = re.compile(r"^\s*virtual_server(_group)?\b", re.M)
+
+
+def host_info(task: Task) -> Dict[str, Any]:
+    """The body of ``ipvs_host_info``.
+
+    :raises IpvsError: ``ip`` or ``nft`` failed.
+    """
+    forward, source_nat = read_ruleset(_json(task, ["nft", "-j", "list", "ruleset"]) if shutil.which("nft") else {})
+    return {
+        "changed": False,
+        "modules": kernel_modules(),
+        "tools": {
+            **{name: bool(shutil.which(name)) for name in COMMANDS},
+            **{name: importlib.util.find_spec(name) is not None for name in LIBRARIES},
+        },
+        "interfaces": read_addresses(_json(task, ["ip", "-j", "address"])),
+        "forward": forward + _legacy_forward(task),
+        "source_nat": source_nat,
+        "owners": owners(),
+        "connection": management_connection(),
+    }
+
+
+def _json(task: Task, argv: List[str]) -> Any:
+    status, output, error = task.run(argv)
+    if status:
+        raise IpvsError(f"{' '.join(argv)} failed: {error.strip() or status}")
+    return json.loads(output or "{}")
+
+
+def kernel_modules() -> Dict[str, str]:
+    """``loaded`` (or built in) or ``loadable``, by the name of each module of interest that this kernel has."""
+    directory = os.path.join(LIB_MODULES, os.uname().release)
+    found: Dict[str, str] = {}
+    for index, state in (("modules.dep", "loadable"), ("modules.builtin", "loaded")):
+        for line in _lines(os.path.join(directory, index)):
+            name = os.path.basename(line.split(":", 1)[0].strip()).split(".ko", 1)[0].replace("-", "_")
+            if MODULES.match(name):
+                found[name] = state
+    # a module built in, or one loaded in a container, is only here
+    found.update({name: "loaded" for name in _listed(SYS_MODULE) if MODULES.match(name)})
+    return dict(sorted(found.items()))
+
+
+def _lines(path: str) -> Iterator[str]:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as lines:
+            yield from lines
+    except OSError:
+        return
+
+
+def _text(path: str) -> str:
+    return "".join(_lines(path))
+
+
+def _listed(directory: str) -> List[str]:
+    return sorted(os.listdir(directory)) if os.path.isdir(directory) else []
+
+
+def read_addresses(links: Sequence[Mapping[str, Any]]) -> List[Dict[str, Any]]:
+    """``ip -j address`` -> name and addresses (address, prefix) of each interface; link-local ones left out."""
+    return [
+        {
+            "name": link["ifname"],
+            "addresses": [
+                {"address": info["local"], "prefix": info["prefixlen"]}
+                for info in link.get("addr_info", [])
+                if info.get("scope") != "link" and "local" in info
+            ],
+        }
+        for link in links
+        if "ifname" in link
+    ]
+
+
+# ------------------------------------------------------------------------------------------------------------------------ nftables
+
+
+class Ruleset:
+    """The parts of ``nft -j list ruleset`` (libnftables-json(5)) that decide about forwarded and translated packets."""
+
+    def __init__(self, listing: Mapping[str, Any]) -> None:
+        self.chains: List[Mapping[str, Any]] = []
+        self.rules: Dict[Tuple[str, str, str], List[Sequence[Mapping[str, Any]]]] = {}
+        for item in listing.get("nftables", []):
+            if "chain" in item:
+                self.chains.append(item["chain"])
+            elif "rule" in item:
+                rule = item["rule"]
+                self.rules.setdefault((rule["family"], rule["table"], rule["chain"]), []).append(rule["expr"])
+
+    def base_chains(self, kind: str, hook: str) -> List[Mapping[str, Any]]:
+        return [
+            chain
+            for chain in self.chains
+            if chain.get("type") == kind and chain.get("hook") == hook and not chain["table"].startswith(OWN_TABLES)
+        ]
+
+    def expressions(
+        self, chain: Tuple[str, str, str], before: Tuple[Mapping[str, Any], ...] = (), seen: Tuple[str, ...] = ()
+    ) -> Iterator[Tuple[Mapping[str, Any], ...]]:
+        """Every rule that a packet in ``chain`` may meet, those of the chains it jumps to after the expressions that lead there."""
+        for rule in self.rules.get(chain, []):
+            yield (*before, *rule)
+            for expression in rule:
+                target = (expression.get("jump") or expression.get("goto") or {}).get("target")
+                if target and target not in seen:
+                    led = (*before, *(one for one in rule if one is not expression))
+                    yield from self.expressions((*chain[:2], target), led, (*seen, chain[2]))
+
+
+def read_ruleset(listing: Mapping[str, Any]) -> Tuple[List[Dict[str, Any]], List[Dict[str, Any]]]:
+    """``nft -j list ruleset`` -> the base chains of forward that drop by policy, and the rules that change sources after routing."""
+    ruleset = Ruleset(listing)
+    forward = [
+        {**_named(chain), "accepts": any("accept" in one for rule in ruleset.expressions(_key(chain)) for one in rule)}
+        for chain in ruleset.base_chains("filter", "forward")
+        if chain.get("policy") == "drop"
+    ]
+    source_nat = [
+        {**_named(chain), "matches": [_match(one) for one in rule if not _changes_source(one) and not _neutral(one)]}
+        for chain in ruleset.base_chains("nat", "postrouting")
+        for rule in ruleset.expressions(_key(chain))
+        if any(_changes_source(one) for one in rule)
+    ]
+    return forward, source_nat
+
+
+def _key(chain: Mapping[str, Any]) -> Tuple[str, str, str]:
+    return chain["family"], chain["table"], chain["name"]
+
+
+def _named(chain: Mapping[str, Any]) -> Dict[str, Any]:
+    return {"family": chain["family"], "table": f"{chain['family']} {chain['table']}", "chain": chain["name"]}
+
+
+def _changes_source(expression: Mapping[str, Any]) -> bool:
+    # iptables-nft shows the targets that nft has no word for as "xt"
+    target = expression.get("xt")
+    named = target.get("name") if isinstance(target, Mapping) else None
+    return "masquerade" in expression or "snat" in expression or named in ("MASQUERADE", "SNAT")
+
+
+def _neutral(expression: Mapping[str, Any]) -> bool:
+    return bool(expression.keys() & {"counter", "log", "comment"})
+
+
+def _match(expression: Mapping[str, Any]) -> Dict[str, Any]:
+    """What a packet must be: ``what`` in nft's words, ``op`` and ``values``; ``what`` is "" where that cannot be told."""
+    match = expression.get("match", {})
+    left, right = match.get("left", {}), match.get("right")
+    what = ""
+    if isinstance(left, Mapping) and "meta" in left:
+        what = f"meta {left['meta']['key']}"
+    elif isinstance(left, Mapping) and "protocol" in left.get("payload", {}):
+        what = f"{left['payload']['protocol']} {left['payload']['field']}"
+    values = right["set"] if isinstance(right, Mapping) and "set" in right else [right]
+    return {"what": what, "op": match.get("op", "").replace("in", "=="), "values": values}
+
+
+def _legacy_forward(task: Task) -> List[Dict[str, Any]]:
+    """The FORWARD chains of the iptables that is not nft: it has no JSON, and its tables are loaded by asking, so ask only then."""
+    found = []
+    for family, names, command in (
+        ("ip", "net/ip_tables_names", "iptables-legacy"),
+        ("ip6", "net/ip6_tables_names", "ip6tables-legacy"),
+    ):
+        if "filter" not in _text(os.path.join(PROC, names)).split() or not shutil.which(command):
+            continue
+        status, output, dummy = task.run([command, "-S", "FORWARD"])
+        if not status and "-P FORWARD DROP" in output:
+            accepts = any(line.endswith("-j ACCEPT") for line in output.splitlines())
+            found.append({"family": family, "table": "filter", "chain": "FORWARD", "accepts": accepts})
+    return found
+
+
+# -------------------------------------------------------------------------------------------------------- other owners, management
+
+
+def owners() -> List[str]:
+    """Other programs that write the IPVS table of this host."""
+    found = []
+    if os.path.isdir(os.path.join(SYS_NET, "kube-ipvs0")):
+        found.append("kube-proxy (device kube-ipvs0)")
+    if any(_text(path).strip() == "keepalived" for path in glob.glob(os.path.join(PROC, "[0-9]*", "comm"))):
+        files = sorted(glob.glob(os.path.join(KEEPALIVED, "**", "*.conf"), recursive=True))
+        found += [f"keepalived (virtual_server in {path})" for path in files if _VIRTUAL_SERVER.search(_text(path))]
+    return found
+
+
+def management_connection() -> Optional[Dict[str, Any]]:
+    """The address and port of this host through which the task came, from the environment of the SSH session: this process's, or
+    that of the nearest parent that has it (sudo(8) takes it away). ``None`` where there is no SSH."""
+    process = os.getpid()
+    while process > 1:
+        environment = _text(os.path.join(PROC, str(process), "environ")).split("\0")
+        for variable in environment:
+            words = variable.split()
+            if variable.startswith("SSH_CONNECTION=") and len(words) == 4:
+                return {"address": words[2], "port": int(words[3])}
+        status = re.search(r"^PPid:\s*(\d+)", _text(os.path.join(PROC, str(process), "status")), re.M)
+        process = int(status.group(1)) if status else 0
+    return None

@@ -1,0 +1,606 @@
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection: nothing outside l4lb.ipvs may import it.
+
+"""The IPVS table as immutable values: what a user writes, what a kernel holds, and the text an operator reads.
+The values carry the kernel's own numbers (``include/uapi/linux/ip_vs.h``), so that two of them are equal exactly when
+the kernel would behave the same, and sort as ipvsadm(8) sorts. Words exist only at the edge: :func:`parse_services` and
+its kin read what a user wrote, :func:`service_params` and :func:`server_params` write it back, and :func:`service_line`
+and :func:`server_line` are the one text form, that of ``ipvsadm -Sn``.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Optional
+
+from . import _values
+from ._errors import Findings
+from ._values import Field
+
+AF_INET = int(socket.AF_INET)
+AF_INET6 = int(socket.AF_INET6)
+
+FAMILIES = {"ipv4": AF_INET, "ipv6": AF_INET6}
+PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
+FORWARDS = {"nat": 0, "tun": 2, "dr": 3}
+TUNNEL_TYPES = {"ipip": 0, "gue": 1, "gre": 2}
+TUNNEL_CHECKSUMS = {"none": 0, "csum": 1, "remcsum": 2}
+#: Schedulers of kernels 4.18 to 7.2; each is a module named ip_vs_<scheduler>.
+SCHEDULERS = ("rr", "wrr", "lc", "wlc", "fo", "ovf", "lblc", "lblcr", "sh", "dh", "sed", "nq", "mh", "twos")
+ENGINES = ("sip",)
+
+FLAG_PERSISTENT = 0x1
+FLAG_HASHED = 0x2  # the kernel's own mark on every live service, never a wish
+FLAG_ONE_PACKET = 0x4
+SCHEDULER_FLAGS = 0x38
+#: A flag's bit, and the scheduler it belongs to (None: any). ipvsadm shows the named form where the scheduler has one.
+FLAG_WORDS = {
+    "sh-fallback": (0x8, "sh"),
+    "sh-port": (0x10, "sh"),
+    "mh-fallback": (0x8, "mh"),
+    "mh-port": (0x10, "mh"),
+    "flag-1": (0x8, None),
+    "flag-2": (0x10, None),
+    "flag-3": (0x20, None),
+}
+
+DEFAULT_SCHEDULER = "wlc"
+DEFAULT_FORWARD = "dr"
+MAX_PERSISTENCE = 2678400  # 31 days, ipvsadm's MAX_TIMEOUT; the kernel's seconds * HZ wraps in 32 bits far above
+MAX_INT = 2**31 - 1
+USUAL_WEIGHT = 65535  # ipvsadm's limit
+SH_SLOTS = 256  # CONFIG_IP_VS_SH_TAB_BITS=8
+MH_SLOTS = 4093  # CONFIG_IP_VS_MH_TAB_INDEX=12
+MAX_SERVICES = 100_000
+MAX_SERVERS = 100_000
+
+INVENTORY_KEYS = ("servers_from", "addresses", "ports", "pool", "directors", "return_path", "mark")
+
+
+class ServiceKey(NamedTuple):
+    """What makes a virtual service this one: address, port and protocol, or a firewall mark and a family.
+    ``address`` is packed (4 or 16 bytes in network order). A fwmark service has protocol 0, address b"" and port 0; any
+    other has fwmark 0. The order of the fields is ipvsadm's order of services.
+    """
+
+    fwmark: int
+    family: int
+    protocol: int
+    address: bytes
+    port: int
+
+
+class Service(NamedTuple):
+    """A virtual service. ``timeout`` in seconds and ``netmask`` (IPv4: the mask as a number, IPv6: the prefix length)
+    are those of persistence and have their neutral values (0 and all ones) without :data:`FLAG_PERSISTENT`; ``engine``
+    is "" for none.
+    """
+
+    key: ServiceKey
+    scheduler: str
+    flags: int
+    timeout: int
+    netmask: int
+    engine: str
+
+
+class ServerKey(NamedTuple):
+    """What makes a real server this one within its service."""
+
+    family: int
+    address: bytes
+    port: int
+
+
+class Server(NamedTuple):
+    """A real server. The thresholds are connections, 0 for none; the tunnel fields are 0 unless ``forward`` is tun."""
+
+    key: ServerKey
+    forward: int
+    weight: int
+    upper: int
+    lower: int
+    tunnel_type: int
+    tunnel_port: int
+    tunnel_flags: int
+
+
+class Entry(NamedTuple):
+    """A virtual service with its real servers."""
+
+    service: Service
+    servers: dict[ServerKey, Server]
+
+
+Table = dict[ServiceKey, Entry]
+
+
+def full_netmask(family: int) -> int:
+    """The netmask that gives every client its own persistence template."""
+    return 0xFFFFFFFF if family == AF_INET else 128
+
+
+def normal_service(service: Service) -> Service:
+    """``service`` as the model compares it: without the kernel's own mark, and without the remains of a persistence
+    switched off.
+    """
+    flags = service.flags & ~FLAG_HASHED
+    if flags & FLAG_PERSISTENT:
+        return service._replace(flags=flags)
+    return service._replace(flags=flags, timeout=0, netmask=full_netmask(service.key.family))
+
+
+def normal_server(server: Server) -> Server:
+    """``server`` as the model compares it: tunnel attributes mean nothing unless it is reached through a tunnel."""
+    if server.forward == FORWARDS["tun"]:
+        return server
+    return server._replace(tunnel_type=0, tunnel_port=0, tunnel_flags=0)
+
+
+# text, as ipvsadm -Sn
+
+
+def _endpoint(address: bytes, port: int) -> str:
+    shown = _values.show_address(address)
+    return f"{shown}:{port}" if len(address) == 4 else f"[{shown}]:{port}"
+
+
+_PROTOCOL_OPTIONS = {6: "-t", 17: "-u", 132: "--sctp-service"}
+_FORWARD_OPTIONS = {0: "-m", 2: "-i", 3: "-g"}
+_CHECKSUM_OPTIONS = {0: "--tun-nocsum", 1: "--tun-csum", 2: "--tun-remcsum"}
+
+
+def key_text(key: ServiceKey) -> str:
+    """How ipvsadm names a service, e.g. ``-t 192.0.2.10:443`` or ``-f 7 -6``; a protocol ipvsadm has no option for by
+    its number.
+    """
+    if key.fwmark:
+        return f"-f {key.fwmark}" + (" -6" if key.family == AF_INET6 else "")
+    option = _PROTOCOL_OPTIONS.get(key.protocol, f"--protocol-{key.protocol}")
+    return f"{option} {_endpoint(key.address, key.port)}"
+
+
+def server_text(key: ServerKey) -> str:
+    """How ipvsadm names a server, e.g. ``198.51.100.11:8443``."""
+    return _endpoint(key.address, key.port)
+
+
+def flag_names(scheduler: str, flags: int) -> tuple[str, ...]:
+    """The names of a service's scheduler flags, in ipvsadm's order."""
+    named = scheduler in ("sh", "mh")
+    words = [
+        word
+        for word, (bit, owner) in FLAG_WORDS.items()
+        if flags & bit and (owner == scheduler if named and bit != 0x20 else owner is None)
+    ]
+    return tuple(words)
+
+
+def netmask_text(family: int, netmask: int) -> str:
+    """A persistence netmask as ipvsadm shows it: dotted for IPv4, a prefix length for IPv6."""
+    return _values.show_address(netmask.to_bytes(4, "big")) if family == AF_INET else str(netmask)
+
+
+def service_options(service: Service) -> str:
+    """The options of ``ipvsadm -A`` that make this service, in the order of ``ipvsadm -Sn``."""
+    parts = [f"-s {service.scheduler}"]
+    if service.flags & FLAG_PERSISTENT:
+        parts.append(f"-p {service.timeout}")
+        if service.netmask != full_netmask(service.key.family):
+            parts.append(f"-M {netmask_text(service.key.family, service.netmask)}")
+    if service.engine:
+        parts.append(f"--pe {service.engine}")
+    if service.flags & FLAG_ONE_PACKET:
+        parts.append("-o")
+    names = flag_names(service.scheduler, service.flags)
+    if names:
+        parts.append(f"-b {','.join(names)}")
+    return " ".join(parts)
+
+
+def server_options(server: Server) -> str:
+    """The options of ``ipvsadm -a`` that make this server, in the order of ``ipvsadm -Sn``, which forgets the
+    thresholds: they follow.
+    """
+    parts = [_FORWARD_OPTIONS.get(server.forward, f"--forward-{server.forward}"), f"-w {server.weight}"]
+    if server.forward == FORWARDS["tun"]:
+        kind = {number: word for word, number in TUNNEL_TYPES.items()}.get(server.tunnel_type, str(server.tunnel_type))
+        parts.append(f"--tun-type {kind}")
+        if kind == "gue":
+            parts.append(f"--tun-port {server.tunnel_port}")
+        if kind != "ipip":
+            parts.append(_CHECKSUM_OPTIONS.get(server.tunnel_flags, f"--tun-flags-{server.tunnel_flags}"))
+    if server.upper or server.lower:
+        parts.append(f"-x {server.upper} -y {server.lower}")
+    return " ".join(parts)
+
+
+def service_line(service: Service) -> str:
+    """``-A -t 192.0.2.10:443 -s mh -b mh-port``"""
+    return f"-A {key_text(service.key)} {service_options(service)}"
+
+
+def server_line(key: ServiceKey, server: Server) -> str:
+    """``-a -t 192.0.2.10:443 -r 198.51.100.11:8443 -m -w 1``"""
+    return f"-a {key_text(key)} -r {server_text(server.key)} {server_options(server)}"
+
+
+def entry_lines(entry: Entry) -> list[str]:
+    """A service and its servers in canonical order, one line each."""
+    return [service_line(entry.service)] + [
+        server_line(entry.service.key, entry.servers[key]) for key in sorted(entry.servers)
+    ]
+
+
+def table_lines(table: Table) -> list[str]:
+    """The whole table, as ``ipvsadm -Sn`` prints it."""
+    return [line for key in sorted(table) for line in entry_lines(table[key])]
+
+
+# words, for results
+
+
+def key_params(key: ServiceKey) -> dict[str, Any]:
+    """The input keys that name a service."""
+    if key.fwmark:
+        return {"fwmark": key.fwmark, "family": _word(FAMILIES, key.family)}
+    return {"address": _values.show_address(key.address), "port": key.port, "protocol": _word(PROTOCOLS, key.protocol)}
+
+
+def service_params(service: Service) -> dict[str, Any]:
+    """A service in input keys, every value stated."""
+    params = key_params(service.key)
+    params["scheduler"] = service.scheduler
+    params["scheduler_flags"] = list(flag_names(service.scheduler, service.flags))
+    params["persistence_timeout"] = service.timeout
+    if service.flags & FLAG_PERSISTENT:
+        params["persistence_netmask"] = _netmask_param(service.key.family, service.netmask)
+    params["persistence_engine"] = service.engine or "none"
+    params["one_packet"] = bool(service.flags & FLAG_ONE_PACKET)
+    return params
+
+
+def server_key_params(key: ServerKey) -> dict[str, Any]:
+    """The input keys that name a server within its service."""
+    return {"address": _values.show_address(key.address), "port": key.port}
+
+
+def server_params(server: Server) -> dict[str, Any]:
+    """A server in input keys, every value stated that its forwarding method has."""
+    params: dict[str, Any] = {
+        **server_key_params(server.key),
+        "forward": _word(FORWARDS, server.forward),
+        "weight": server.weight,
+        "upper_threshold": server.upper,
+        "lower_threshold": server.lower,
+    }
+    if server.forward == FORWARDS["tun"]:
+        params["tunnel_type"] = _word(TUNNEL_TYPES, server.tunnel_type)
+        if params["tunnel_type"] == "gue":
+            params["tunnel_port"] = server.tunnel_port
+        if params["tunnel_type"] != "ipip":
+            params["tunnel_checksum"] = _word(TUNNEL_CHECKSUMS, server.tunnel_flags)
+    return params
+
+
+def entry_params(entry: Entry) -> dict[str, Any]:
+    """A service with its servers in input keys, servers in canonical order."""
+    servers = [server_params(entry.servers[key]) for key in sorted(entry.servers)]
+    return {**service_params(entry.service), "servers": servers}
+
+
+def _word(words: Mapping[str, int], number: int) -> str:
+    # a foreign entry may hold a number that has no word; its number is the honest answer
+    return next((word for word, known in words.items() if known == number), str(number))
+
+
+def _netmask_param(family: int, netmask: int) -> object:
+    if family == AF_INET6:
+        return netmask
+    length = bin(netmask).count("1")
+    return length if netmask == _prefix_mask(length) else netmask_text(family, netmask)
+
+
+def _prefix_mask(length: int) -> int:
+    return (0xFFFFFFFF << (32 - length)) & 0xFFFFFFFF
+
+
+# words, as users write
+
+
+def _netmask(value: object) -> object:
+    """A prefix length (int), or an IPv4 mask (4 bytes): which of them fits depends on the service's family."""
+    if isinstance(value, str) and "." in value:
+        return _values.address(value)
+    return _values.integer(0, 128)(value)
+
+
+def _items(value: object) -> object:
+    return value
+
+
+KEY_FIELDS = (
+    Field("address", _values.unicast),
+    Field("port", _values.integer(0, 65535)),
+    Field("protocol", _values.choice(*PROTOCOLS)),
+    Field("fwmark", _values.integer(1, 2**32 - 1)),
+    Field("family", _values.choice(*FAMILIES)),
+)
+OPTION_FIELDS = (
+    Field("scheduler", _values.choice(*SCHEDULERS, what="unknown scheduler; known:")),
+    Field("scheduler_flags", _values.words_of(*FLAG_WORDS)),
+    Field("persistence_timeout", _values.integer(0, MAX_PERSISTENCE)),
+    Field("persistence_netmask", _netmask),
+    Field("persistence_engine", _values.choice("none", *ENGINES)),
+    Field("one_packet", _values.boolean),
+)
+LIST_FIELDS = (
+    Field("name", _values.text),
+    Field("forward", _values.choice(*FORWARDS)),
+    Field("servers", _items),
+)
+SERVICE_FIELDS = KEY_FIELDS + OPTION_FIELDS
+SERVER_FIELDS = (
+    Field("address", _values.unicast, required=True),
+    Field("port", _values.integer(0, 65535)),
+    Field("forward", _values.choice(*FORWARDS)),
+    Field("weight", _values.integer(0, MAX_INT)),
+    Field("upper_threshold", _values.integer(0, MAX_INT)),
+    Field("lower_threshold", _values.integer(0, MAX_INT)),
+    Field("tunnel_type", _values.choice(*TUNNEL_TYPES)),
+    Field("tunnel_port", _values.integer(1, 65535)),
+    Field("tunnel_checksum", _values.choice(*TUNNEL_CHECKSUMS)),
+)
+
+
+def _at(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def make_key(
+    given: Mapping[str, Any], written: Mapping[str, Any], path: str, findings: Findings
+) -> Optional[ServiceKey]:
+    """The identity of a service from its parsed keys ``given``; ``written`` is what the user wrote, to tell missing
+    from bad.
+    """
+    if "fwmark" in written:
+        both = [name for name in ("address", "port", "protocol") if name in written]
+        if both:
+            findings.problem(_at(path, "fwmark"), f"excludes {', '.join(both)}", written["fwmark"])
+        if "family" not in written:
+            findings.problem(_at(path, "family"), "is required with fwmark (ipv4 or ipv6)")
+        if both or "fwmark" not in given or "family" not in given:
+            return None
+        return ServiceKey(given["fwmark"], FAMILIES[given["family"]], 0, b"", 0)
+    missing = [name for name in ("address", "port") if name not in written]
+    for name in missing:
+        findings.problem(_at(path, name), "is required (or fwmark with family)")
+    if missing or "address" not in given or "port" not in given or ("protocol" in written and "protocol" not in given):
+        return None
+    address = given["address"]
+    if "family" in written:
+        findings.problem(_at(path, "family"), "goes with fwmark; an address tells its own", written["family"])
+        return None
+    if _values.is_loopback(address):
+        findings.warning(_at(path, "address"), "a loopback address serves this host alone", written["address"])
+    family = AF_INET if len(address) == 4 else AF_INET6
+    return ServiceKey(0, family, PROTOCOLS[given.get("protocol", "tcp")], address, given["port"])
+
+
+def make_service(
+    key: ServiceKey, given: Mapping[str, Any], live: Optional[Service], path: str, findings: Findings
+) -> Service:
+    """A service from its parsed options. What is not given comes from ``live``, or is the default where there is none.
+    Flags belong to a scheduler: a change of scheduler without ``scheduler_flags`` drops those of the old one. Rules:
+    ipvsadm.c (process_options, parse_sched_flags), ip_vs_pe_sip.c.
+    """
+    base = live or Service(key, DEFAULT_SCHEDULER, 0, 0, full_netmask(key.family), "")
+    scheduler = given.get("scheduler", base.scheduler)
+    flags = base.flags & SCHEDULER_FLAGS if scheduler == base.scheduler else 0
+    if "scheduler_flags" in given:
+        flags = 0
+        for word in given["scheduler_flags"]:
+            bit, owner = FLAG_WORDS[word]
+            flags |= bit
+            if owner not in (None, scheduler):
+                findings.problem(_at(path, "scheduler_flags"), f"{word} is only for scheduler {owner}, not {scheduler}")
+    timeout = given.get("persistence_timeout", base.timeout)
+    persistent = timeout > 0 or ("persistence_timeout" not in given and base.flags & FLAG_PERSISTENT)
+    one_packet = given.get("one_packet", bool(base.flags & FLAG_ONE_PACKET))
+    engine = given.get("persistence_engine", base.engine or "none")
+    udp = key.fwmark or key.protocol == PROTOCOLS["udp"]
+    if not key.fwmark and not key.port and not persistent:
+        findings.problem(_at(path, "port"), "0 (every port) needs persistence_timeout", 0)
+    if one_packet and not udp:
+        findings.problem(_at(path, "one_packet"), "is only for udp", True)
+    if engine != "none" and not (udp and persistent):
+        findings.problem(_at(path, "persistence_engine"), "needs udp and persistence_timeout", engine)
+    netmask = base.netmask
+    if "persistence_netmask" in given:
+        netmask = _service_netmask(key.family, given["persistence_netmask"], path, findings)
+        if not persistent:
+            findings.problem(_at(path, "persistence_netmask"), "needs persistence_timeout")
+    flags |= (FLAG_PERSISTENT if persistent else 0) | (FLAG_ONE_PACKET if one_packet else 0)
+    return normal_service(Service(key, scheduler, flags, timeout, netmask, "" if engine == "none" else engine))
+
+
+def _service_netmask(family: int, given: Any, path: str, findings: Findings) -> int:
+    where = _at(path, "persistence_netmask")
+    if family == AF_INET6:
+        if isinstance(given, bytes) or not 1 <= given <= 128:
+            findings.problem(where, "must be a prefix length 1..128 for IPv6", _shown_netmask(given))
+            return 128
+        return int(given)
+    if isinstance(given, bytes):
+        mask = int.from_bytes(given[:4], "big")
+        if len(given) == 16:
+            findings.problem(where, "must be a prefix length 0..32 or a dotted mask for IPv4", _shown_netmask(given))
+        elif not re.match("1*0*$", f"{mask:032b}"):
+            findings.warning(where, "is not a contiguous mask", _shown_netmask(given))
+        return mask
+    if given > 32:
+        findings.problem(where, "must be a prefix length 0..32 or a dotted mask for IPv4", given)
+        return 0
+    return _prefix_mask(given)
+
+
+def _shown_netmask(given: Any) -> object:
+    return _values.show_address(given) if isinstance(given, bytes) else given
+
+
+def make_server_key(key: ServiceKey, given: Mapping[str, Any]) -> ServerKey:
+    """The identity of a server from its parsed keys; its port defaults to the service's (0, the packet's own, with a
+    fwmark).
+    """
+    address = given["address"]
+    return ServerKey(AF_INET if len(address) == 4 else AF_INET6, address, given.get("port", key.port))
+
+
+def make_server(
+    key: ServiceKey,
+    given: Mapping[str, Any],
+    live: Optional[Server],
+    forward: str,
+    path: str,
+    findings: Findings,
+) -> Server:
+    """A server of the service ``key`` from its parsed keys. What is not given comes from ``live``, or is the default
+    where there is none; ``forward`` is the default method. Rules: ipvsadm.c (process_options, tunnel_types_v_options),
+    ip_vs_ctl.c (ip_vs_add_dest, ip_vs_genl_parse_dest).
+    """
+    identity = make_server_key(key, given)
+    base = live or Server(identity, FORWARDS[forward], 1, 0, 0, 0, 0, 0)
+    method = FORWARDS[given["forward"]] if "forward" in given else base.forward
+    weight = given.get("weight", base.weight)
+    upper = given.get("upper_threshold", base.upper)
+    lower = given.get("lower_threshold", base.lower)
+    if weight > USUAL_WEIGHT:
+        findings.warning(_at(path, "weight"), f"is above {USUAL_WEIGHT}, the most that ipvsadm restores", weight)
+    if lower > upper:
+        findings.problem(_at(path, "lower_threshold"), f"must not be above upper_threshold ({upper})", lower)
+    if method != FORWARDS["nat"] and not key.fwmark and identity.port != key.port:
+        rule = (
+            f"must be the service's port {key.port} with forward {_word(FORWARDS, method)}, which does not rewrite it"
+        )
+        findings.problem(_at(path, "port"), rule, identity.port)
+    if method != FORWARDS["tun"] and identity.family != key.family:
+        findings.problem(
+            _at(path, "address"), "must be of its service's family; only forward tun mixes", server_text(identity)
+        )
+    if (identity.address, identity.port) == (key.address, key.port):
+        findings.problem(_at(path, "address"), "is the service itself", server_text(identity))
+    tunnel = (0, 0, 0)
+    if method == FORWARDS["tun"]:
+        tunnel = _tunnel(given, base, path, findings)
+    else:
+        for name in ("tunnel_type", "tunnel_port", "tunnel_checksum"):
+            if name in given:
+                findings.problem(_at(path, name), "is only for forward tun", given[name])
+    return Server(identity, method, weight, upper, lower, *tunnel)
+
+
+def _tunnel(given: Mapping[str, Any], base: Server, path: str, findings: Findings) -> tuple[int, int, int]:
+    kind = TUNNEL_TYPES[given["tunnel_type"]] if "tunnel_type" in given else base.tunnel_type
+    same = kind == base.tunnel_type
+    port = given.get("tunnel_port", base.tunnel_port if same else 0)
+    checksum = given.get("tunnel_checksum")
+    if kind == TUNNEL_TYPES["gue"] and not port:
+        findings.problem(_at(path, "tunnel_port"), "is required with tunnel_type gue")
+    if kind != TUNNEL_TYPES["gue"] and port:
+        findings.problem(_at(path, "tunnel_port"), "is only for tunnel_type gue", port)
+    if checksum == "remcsum" and kind != TUNNEL_TYPES["gue"]:
+        findings.problem(_at(path, "tunnel_checksum"), "remcsum is only for tunnel_type gue")
+    if checksum == "csum" and kind == TUNNEL_TYPES["ipip"]:
+        findings.problem(_at(path, "tunnel_checksum"), "csum is only for tunnel_type gue or gre")
+    flags = TUNNEL_CHECKSUMS[checksum] if checksum is not None else base.tunnel_flags if same else 0
+    return kind, port, flags
+
+
+def _refuse_inventory_keys(value: object, path: str, findings: Findings) -> object:
+    if not isinstance(value, Mapping):
+        return value
+    for name in INVENTORY_KEYS:
+        if name in value:
+            findings.problem(
+                _at(path, name), "is known to the inventory only: pass the services through l4lb.ipvs.resolve_services"
+            )
+    return {name: item for name, item in value.items() if name not in INVENTORY_KEYS}
+
+
+def parse_key(value: object, path: str, findings: Findings) -> Optional[ServiceKey]:
+    """A dict that names a service -> its key, or ``None`` with the problems in ``findings``."""
+    given = _values.record(KEY_FIELDS, value, path, findings)
+    if given is None or not isinstance(value, Mapping):
+        return None
+    return make_key(given, value, path, findings)
+
+
+def parse_entry(value: object, path: str, findings: Findings) -> Optional[Entry]:
+    """A dict with a service and its servers, where what is not given is the default -> :class:`Entry`, or ``None`` with
+    the problems in ``findings``.
+    """
+    value = _refuse_inventory_keys(value, path, findings)
+    given = _values.record(SERVICE_FIELDS + LIST_FIELDS, value, path, findings)
+    if given is None or not isinstance(value, Mapping):
+        return None
+    key = make_key(given, value, path, findings)
+    items = _values.records(given.get("servers", []), _at(path, "servers"), findings, MAX_SERVERS)
+    parsed = [_values.record(SERVER_FIELDS, item, f"{path}.servers[{i}]", findings) for i, item in enumerate(items)]
+    if key is None:
+        return None
+    service = make_service(key, given, None, path, findings)
+    forward = given.get("forward", DEFAULT_FORWARD)
+    places: dict[ServerKey, int] = {}
+    servers: dict[ServerKey, Server] = {}
+    for i, (item, one) in enumerate(zip(items, parsed)):
+        where = f"{path}.servers[{i}]"
+        if one is None or "address" not in one or ("port" in one) != ("port" in item):  # type: ignore[operator]
+            continue
+        server = make_server(key, one, None, forward, where, findings)
+        first = places.setdefault(server.key, i)
+        if first != i:
+            findings.problem(where, f"duplicate of {path}.servers[{first}]", server_text(server.key))
+        servers[server.key] = server
+    _weigh(service, servers, path, findings)
+    return Entry(service, servers)
+
+
+def _weigh(service: Service, servers: Mapping[ServerKey, Server], path: str, findings: Findings) -> None:
+    """What is legal but probably not meant. Sources: ip_vs_sh.c (ip_vs_sh_reassign), ip_vs_mh.c (ip_vs_mh_reassign)."""
+    where = _at(path, "servers")
+    total = sum(server.weight for server in servers.values())
+    if not servers:
+        findings.warning(where, "no servers: connections will be refused")
+    elif not total:
+        findings.warning(where, "every weight is 0: new connections will be refused")
+    if service.scheduler == "sh" and total > SH_SLOTS:
+        findings.warning(
+            where, f"scheduler sh has {SH_SLOTS} slots: weights above them in sum starve the last servers", total
+        )
+    if service.scheduler == "mh" and len(servers) > MH_SLOTS:
+        findings.problem(where, f"scheduler mh takes at most {MH_SLOTS} servers (has {len(servers)})")
+
+
+def parse_services(value: object, path: str, findings: Findings) -> Table:
+    """The list of services of a table -> the table it means. Every problem of every item goes to ``findings``; the
+    table holds the good ones, so use it only after :meth:`Findings.raise_problems`.
+    """
+    table: Table = {}
+    places: dict[ServiceKey, int] = {}
+    for i, item in enumerate(_values.records(value, path, findings, MAX_SERVICES)):
+        where = f"{path}[{i}]"
+        entry = parse_entry(item, where, findings)
+        if entry is None:
+            continue
+        first = places.setdefault(entry.service.key, i)
+        if first == i:
+            table[entry.service.key] = entry
+        elif table[entry.service.key] == entry:
+            findings.problem(where, f"duplicate of {path}[{first}]", key_text(entry.service.key))
+        else:
+            findings.problem(where, f"conflicting duplicate of {path}[{first}]", key_text(entry.service.key))
+    return table

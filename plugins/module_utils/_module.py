@@ -1,0 +1,151 @@
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection: nothing outside l4lb.ipvs may import it.
+
+"""The one place that knows AnsibleModule: parameters in, result out, inside the right network namespace, under its
+lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Callable, Optional
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ._errors import Finding, Findings, Forbidden, InvalidInput, IpvsError, Unavailable
+
+NETNS_DIR = "/run/netns"
+LOCK_DIR = "/run/l4lb-ipvs"
+#: Seconds a run waits for another one in the same network namespace.
+LOCK_TIMEOUT = 60.0
+CLONE_NEWNET = 0x40000000
+
+
+class Task:
+    """What a module body may know of the task it runs: its parameters and its mode, warnings, commands."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self._module = module
+        self.params: dict[str, Any] = module.params
+        self.check_mode: bool = module.check_mode
+
+    def warn(self, warning: str) -> None:
+        self._module.warn(warning)
+
+    def conclude(self, findings: Findings) -> None:
+        """Tell the findings: raise :class:`InvalidInput` if there is a problem, else pass the warnings on."""
+        findings.raise_problems()
+        for warning in findings.warnings:
+            self.warn(str(warning))
+        findings.warnings.clear()
+
+    def run(self, argv: list[str], data: Optional[str] = None) -> tuple[int, str, str]:
+        """Run a command without a shell -> (exit status, standard output, standard error). ``data`` goes to its
+        standard input.
+
+        :raises Unavailable: the command is not installed.
+        """
+        path = self._module.get_bin_path(argv[0])
+        if path is None:
+            raise Unavailable(f"the command {argv[0]} is not installed on this host")
+        return self._module.run_command([path, *argv[1:]], data=data)  # type: ignore[no-any-return]
+
+
+def run_module(
+    argument_spec: Mapping[str, Any],
+    body: Callable[[Task], dict[str, Any]],
+    *,
+    writes: bool = True,
+    **options: Any,
+) -> None:
+    """Run ``body`` as an Ansible module and exit the process. ``argument_spec`` and ``options`` are
+    AnsibleModule's; ``netns`` is added to the spec. ``body`` returns the result: ``changed`` and, where the
+    module has one, ``diff`` (dropped unless asked for). An :class:`IpvsError` becomes a failed task with its
+    message. A module that ``writes`` runs under its network namespace's lock, except in check mode, which leaves
+    no trace.
+    """
+    module = AnsibleModule(
+        argument_spec={**argument_spec, "netns": {"type": "str"}}, supports_check_mode=True, **options
+    )
+    try:
+        enter_namespace(module.params["netns"])
+        with namespace_lock() if writes and not module.check_mode else contextlib.nullcontext():
+            result = body(Task(module))
+    except IpvsError as error:
+        module.fail_json(msg=str(error), **error.details)
+    if not module._diff:
+        result.pop("diff", None)
+    module.exit_json(**result)
+
+
+def enter_namespace(name: Optional[str]) -> None:
+    """Move this process into the named network namespace (ip-netns(8)); ``None`` stays where it is. Never creates one.
+
+    :raises InvalidInput: no such namespace.
+    :raises Forbidden: the process lacks CAP_SYS_ADMIN.
+    """
+    if name is None:
+        return
+    known = sorted(os.listdir(NETNS_DIR)) if os.path.isdir(NETNS_DIR) else []
+    if name not in known:
+        rule = f"no such network namespace; known: {', '.join(known) or 'none'} (none is created)"
+        raise InvalidInput(str(Finding("netns", rule, name)))
+    descriptor = os.open(os.path.join(NETNS_DIR, name), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _setns(descriptor)
+    except PermissionError:
+        raise Forbidden("entering a network namespace needs CAP_SYS_ADMIN; run the task with become") from None
+    finally:
+        os.close(descriptor)
+
+
+def _setns(descriptor: int) -> None:
+    if hasattr(os, "setns"):  # Python 3.12
+        os.setns(descriptor, CLONE_NEWNET)
+        return
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(descriptor, CLONE_NEWNET) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+
+
+def namespace_id() -> str:
+    """The device and inode of the network namespace this process is in: its only identity (namespaces(7))."""
+    status = os.stat("/proc/self/ns/net")
+    return f"{status.st_dev}-{status.st_ino}"
+
+
+@contextlib.contextmanager
+def namespace_lock(timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
+    """Hold the lock of this network namespace, so that two runs never interleave; it ends with the process, however
+    that ends.
+
+    :raises IpvsError: another run holds it for longer than ``timeout`` seconds; the message names its process.
+    """
+    os.makedirs(LOCK_DIR, mode=0o700, exist_ok=True)
+    path = os.path.join(LOCK_DIR, f"{namespace_id()}.lock")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    holder = os.pread(descriptor, 32, 0).decode("ascii", "replace") or "unknown"
+                    raise IpvsError(f"another run (process {holder}) has held {path} for {timeout:.0f} s") from None
+                time.sleep(0.1)
+        os.truncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode("ascii"), 0)
+        yield
+    finally:
+        os.close(descriptor)

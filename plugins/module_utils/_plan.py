@@ -1,0 +1,158 @@
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection: nothing outside l4lb.ipvs may import it.
+
+"""From the table that is and the table that is wanted to the operations in between: pure, total, ordered.
+
+Check mode, ``changed``, the diff and the requests that are sent all come from the one :class:`Plan`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple, Optional, Union
+
+from ._model import (
+    Entry,
+    Server,
+    ServerKey,
+    Service,
+    ServiceKey,
+    Table,
+    entry_lines,
+    key_text,
+    server_options,
+    server_text,
+    service_options,
+)
+
+#: The actions, in the order in which a plan runs them: whatever carries traffic is in place before anything is taken
+#: away, and a weight goes to 0 only when the other servers are ready for the load.
+ACTIONS = (
+    "add_service",
+    "add_server",
+    "edit_service",
+    "edit_server",
+    "quiesce_server",
+    "remove_server",
+    "remove_service",
+)
+REMOVALS = frozenset(("remove_server", "remove_service"))
+
+
+class Operation(NamedTuple):
+    """One change of one object. ``before`` is None for an addition, ``after`` is None for a removal."""
+
+    action: str
+    key: ServiceKey
+    before: Union[Service, Server, None]
+    after: Union[Service, Server, None]
+
+
+class Plan(NamedTuple):
+    """Operations in the order in which they run, the table they start from and the table they lead to."""
+
+    current: Table
+    predicted: Table
+    operations: tuple[Operation, ...]
+
+    def diff(self) -> dict[str, str]:
+        """The services that the plan touches, before and after, in ipvsadm's notation."""
+        touched = sorted({operation.key for operation in self.operations})
+        return {"before": _text(self.current, touched), "after": _text(self.predicted, touched)}
+
+
+def _text(table: Table, keys: list[ServiceKey]) -> str:
+    return "".join(f"{line}\n" for key in keys if key in table for line in entry_lines(table[key]))
+
+
+def plan(
+    current: Table,
+    wanted: Table,
+    unwanted_services: Collection[ServiceKey] = (),
+    unwanted_servers: Collection[tuple[ServiceKey, ServerKey]] = (),
+) -> Plan:
+    """The operations that make ``wanted`` true and ``unwanted_*`` absent, touching nothing else. An entry of
+    ``wanted`` names its service in full, and the servers that must be there; other servers of the service stay
+    unless they are unwanted. What is unwanted and not there is no operation. A service that goes takes its
+    servers along in one operation.
+    """
+    additions: list[Operation] = []
+    edits: list[Operation] = []
+    quiesced: list[Operation] = []
+    for key in sorted(wanted):
+        entry, live = wanted[key], current.get(key)
+        if live is None:
+            additions.append(Operation("add_service", key, None, entry.service))
+        elif live.service != entry.service:
+            edits.append(Operation("edit_service", key, live.service, entry.service))
+        for server_key in sorted(entry.servers):
+            server = entry.servers[server_key]
+            found = live.servers.get(server_key) if live else None
+            if found is None:
+                additions.append(Operation("add_server", key, None, server))
+            elif found != server:
+                drained = found.weight > 0 and server.weight == 0
+                operation = Operation("quiesce_server" if drained else "edit_server", key, found, server)
+                (quiesced if drained else edits).append(operation)
+    gone = sorted(key for key in set(unwanted_services) if key in current)
+    removals = [
+        Operation("remove_server", key, current[key].servers[server_key], None)
+        for key, server_key in sorted(set(unwanted_servers))
+        if key in current and key not in gone and server_key in current[key].servers
+    ]
+    removals += [Operation("remove_service", key, current[key].service, None) for key in gone]
+    operations = tuple(additions + edits + quiesced + removals)
+    return Plan(current, predict(current, operations), operations)
+
+
+def predict(current: Table, operations: Collection[Operation]) -> Table:
+    """The table that ``operations`` lead to from ``current``, which stays as it is."""
+    table = dict(current)
+    owned: dict[ServiceKey, dict[ServerKey, Server]] = {}
+
+    def servers_of(key: ServiceKey) -> dict[ServerKey, Server]:
+        if key not in owned:
+            owned[key] = dict(table[key].servers) if key in table else {}
+        return owned[key]
+
+    for operation in operations:
+        key = operation.key
+        subject = operation.after or operation.before
+        if operation.action == "remove_service":
+            del table[key]
+        elif isinstance(subject, Service):
+            table[key] = Entry(subject, servers_of(key))
+        elif subject is not None:
+            servers = servers_of(key)
+            if operation.after is None:
+                del servers[subject.key]
+            else:
+                servers[subject.key] = subject
+            table[key] = Entry(table[key].service, servers)
+    return table
+
+
+_COMMANDS = {
+    "add_service": "-A",
+    "edit_service": "-E",
+    "remove_service": "-D",
+    "add_server": "-a",
+    "edit_server": "-e",
+    "quiesce_server": "-e",
+    "remove_server": "-d",
+}
+
+
+def operation_line(operation: Operation) -> str:
+    """The arguments of ipvsadm(8) that would do the same."""
+    subject: Optional[Union[Service, Server]] = operation.after or operation.before
+    line = f"{_COMMANDS[operation.action]} {key_text(operation.key)}"
+    if isinstance(subject, Server):
+        line += f" -r {server_text(subject.key)}"
+    if isinstance(operation.after, Service):
+        line += f" {service_options(operation.after)}"
+    elif isinstance(operation.after, Server):
+        line += f" {server_options(operation.after)}"
+    return line

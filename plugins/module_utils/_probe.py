@@ -1,0 +1,206 @@
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection: nothing outside l4lb.ipvs may import it.
+
+"""Connections to virtual services, and who answered them."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import errno
+import re
+import socket
+import struct
+from typing import Any, Dict, List, NamedTuple, Optional, Pattern
+
+from . import _values
+from ._errors import BadValue, Findings
+from ._module import Task
+from ._values import Field
+
+PROTOCOLS = {
+    "tcp": (socket.SOCK_STREAM, socket.IPPROTO_TCP),
+    "udp": (socket.SOCK_DGRAM, socket.IPPROTO_UDP),
+    "sctp": (socket.SOCK_STREAM, 132),
+}
+MAX_TARGETS = 10_000
+MAX_ATTEMPTS = 100_000
+MAX_ANSWER = 65536
+MAX_SEND = 65536
+DEFAULT_TIMEOUT = 3
+#: Targets are asked side by side; the connections to one of them one after the other, for a scheduler that takes turns is only
+#: seen to do so if nobody else asks in between.
+TARGETS_AT_ONCE = 16
+#: After so many failures in a row the rest of a target is given up: a dead service would take the time-out for each connection.
+PATIENCE = 5
+GIVEN_UP = "not attempted"
+
+
+def _plain(value: object) -> object:
+    if not isinstance(value, str):
+        raise BadValue("must be a string")
+    if len(value) > MAX_SEND:
+        raise BadValue(f"must have at most {MAX_SEND} characters")
+    return value
+
+
+def _regex(value: object) -> Pattern[str]:
+    try:
+        return re.compile(_plain(value))  # type: ignore[call-overload,no-any-return]
+    except re.error as error:
+        raise BadValue(f"must be a regular expression ({error})") from None
+
+
+FIELDS = (
+    Field("name", _values.text),
+    Field("address", _values.unicast, required=True),
+    Field("port", _values.integer(1, 65535), required=True),
+    Field("protocol", _values.choice(*PROTOCOLS)),
+    Field("count", _values.integer(1, MAX_ATTEMPTS)),
+    Field("source_address", _values.unicast),
+    Field("source_port", _values.integer(1, 65535)),
+    Field("repeat", _values.integer(1, MAX_ATTEMPTS)),
+    Field("send", _plain),
+    Field("pattern", _regex),
+    Field("timeout", _values.integer(1, 600)),
+)
+
+
+class Target(NamedTuple):
+    """One service to ask: ``count`` source ports from ``source_port`` on (0: any), each used ``repeat`` times."""
+
+    name: Optional[str]
+    address: bytes
+    port: int
+    protocol: str = "tcp"
+    count: int = 1
+    source_address: Optional[bytes] = None
+    source_port: int = 0
+    repeat: int = 1
+    send: str = ""
+    pattern: Optional[Pattern[str]] = None
+    timeout: int = DEFAULT_TIMEOUT
+
+    @property
+    def family(self) -> int:
+        return int(socket.AF_INET if len(self.address) == 4 else socket.AF_INET6)
+
+
+def parse_targets(value: object, findings: Findings) -> List[Target]:
+    """The option ``targets``; every problem goes to ``findings``."""
+    targets = []
+    for i, item in enumerate(_values.records(value, "targets", findings, MAX_TARGETS)):
+        path, before = f"targets[{i}]", len(findings.problems)
+        given = _values.record(FIELDS, item, path, findings)
+        if given is None or len(findings.problems) > before:
+            continue
+        target = Target(**{"name": None, **given})
+        if target.source_port and target.source_port + target.count - 1 > 65535:
+            findings.problem(f"{path}.count", f"leads beyond port 65535 from source_port {target.source_port}", target.count)
+        if target.count * target.repeat > MAX_ATTEMPTS:
+            findings.problem(f"{path}.repeat", f"times count must be at most {MAX_ATTEMPTS}", target.repeat)
+        if target.source_address and len(target.source_address) != len(target.address):
+            findings.problem(f"{path}.source_address", "must be of the family of address", given["source_address"])
+        if target.protocol == "udp" and target.pattern and not target.send:
+            findings.problem(f"{path}.send", "is required with udp and pattern: nobody answers a datagram that was not sent")
+        targets.append(target)
+    return targets
+
+
+class NoAnswer(Exception):
+    """One connection failed; ``str(error)`` is the reason."""
+
+
+def connect(target: Target, source_port: int) -> str:
+    """One connection or datagram -> the name of who answered: the pattern's first group, or its whole match; without a pattern
+    ``connected``, or ``sent`` where nothing can come back.
+
+    :raises NoAnswer: with the reason.
+    """
+    kind, protocol = PROTOCOLS[target.protocol]
+    try:
+        with socket.socket(target.family, kind, protocol) as connection:
+            connection.settimeout(target.timeout)
+            if source_port or target.source_address:
+                _bind(connection, target, source_port)
+            connection.connect((_values.show_address(target.address), target.port))
+            if target.send or target.protocol == "udp":
+                connection.sendall(target.send.encode("utf-8"))
+            if target.pattern is None:
+                return "sent" if target.protocol == "udp" else "connected"
+            return _name(connection, target.pattern)
+    except socket.timeout:
+        raise NoAnswer("timed out") from None
+    except OSError as error:
+        raise NoAnswer(errno.errorcode.get(error.errno or 0, str(error))) from None
+
+
+def _bind(connection: socket.socket, target: Target, source_port: int) -> None:
+    own = target.source_address
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if source_port and target.protocol == "tcp":
+        # ended by a reset, or the port would be in TIME_WAIT when its turn comes again
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    anywhere = "0.0.0.0" if target.family == socket.AF_INET else "::"
+    connection.bind((_values.show_address(own) if own else anywhere, source_port))
+
+
+def _name(connection: socket.socket, pattern: Pattern[str]) -> str:
+    """Read until the pattern matches, the other side ends, or nothing comes any more."""
+    answer = b""
+    while len(answer) < MAX_ANSWER:
+        piece = connection.recv(MAX_ANSWER)
+        answer += piece
+        match = pattern.search(answer.decode("utf-8", "replace"))
+        if match:
+            return match.group(1) if match.re.groups else match.group()
+        if not piece or connection.type == socket.SOCK_DGRAM:
+            break
+    shown = answer[:60].decode("utf-8", "replace")
+    raise NoAnswer(f"answer without the pattern: {shown!r}" if answer else "closed without an answer")
+
+
+def ask(target: Target) -> Dict[str, Any]:
+    """All connections to one target, one after the other -> its part of the result."""
+    answers: Dict[str, int] = collections.Counter()
+    failures: Dict[str, int] = collections.Counter()
+    by_port: Dict[str, List[str]] = {}
+    attempts, in_a_row = target.count * target.repeat, 0
+    for done in range(attempts):
+        source_port = target.source_port + done % target.count if target.source_port else 0
+        try:
+            name = connect(target, source_port)
+        except NoAnswer as error:
+            failures[str(error)] += 1
+            in_a_row += 1
+            if in_a_row == PATIENCE and done + 1 < attempts:
+                failures[GIVEN_UP] = attempts - done - 1
+                break
+            continue
+        in_a_row = 0
+        answers[name] += 1
+        if source_port:
+            by_port.setdefault(str(source_port), []).append(name)
+    return {
+        **({"name": target.name} if target.name else {}),
+        "address": _values.show_address(target.address),
+        "port": target.port,
+        "protocol": target.protocol,
+        "attempts": attempts,
+        "answers": dict(sorted(answers.items())),
+        "failures": dict(sorted(failures.items())),
+        "by_port": by_port,
+    }
+
+
+def probe(task: Task) -> Dict[str, Any]:
+    """The body of ``ipvs_probe``."""
+    findings = Findings()
+    targets = parse_targets(task.params["targets"], findings)
+    task.conclude(findings)
+    if task.check_mode:
+        return {"changed": False, "skipped": True, "msg": "nothing is sent in check mode"}
+    with concurrent.futures.ThreadPoolExecutor(TARGETS_AT_ONCE) as pool:
+        return {"changed": False, "targets": list(pool.map(ask, targets))}

@@ -1,0 +1,214 @@
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection: nothing outside l4lb.ipvs may import it.
+
+"""Parsers of single values and of records (dicts) of them.
+A parser is a callable that takes what the user wrote and returns what the model holds, or raises :class:`BadValue` with
+the rule. AnsibleModule's own conversion is too kind for a load balancer's table (it takes ``true`` for 1 and ``"080"``
+for 80) and stops at its first error, so every value that matters comes through here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable, NamedTuple, Optional
+
+from ._errors import BadValue, Findings
+
+Parser = Callable[[object], Any]
+
+TRUE_WORDS = frozenset(("true", "yes", "on", "1"))
+FALSE_WORDS = frozenset(("false", "no", "off", "0"))
+
+_DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,40})\Z", re.ASCII)
+_DOTTED = re.compile(r"[0-9]+(\.[0-9]+)*\Z", re.ASCII)
+_INTERFACE = re.compile(r"[A-Za-z0-9_.:@-]{1,15}\Z", re.ASCII)
+
+
+def text(value: object) -> str:
+    """A non-empty, printable string without surrounding blanks."""
+    if not isinstance(value, str):
+        raise BadValue("must be a string")
+    if not value:
+        raise BadValue("must not be empty")
+    for offset, character in enumerate(value):
+        if not character.isprintable():
+            raise BadValue(f"invalid character at offset {offset}")
+    if "{{" in value or "{%" in value:
+        raise BadValue("looks like an unrendered template")
+    if value != value.strip():
+        raise BadValue("must not begin or end with a blank")
+    return value
+
+
+def integer(low: int, high: int) -> Parser:
+    """A decimal integer in ``low..high``, as a number or as text (templates give text); never a boolean, a float, hex
+    or octal.
+    """
+
+    def parse(value: object) -> int:
+        if isinstance(value, str):
+            number = int(text(value)) if _DECIMAL.match(text(value)) else None
+        else:
+            number = value if isinstance(value, int) and not isinstance(value, bool) else None
+        if number is None:
+            raise BadValue(f"must be a decimal integer {low}..{high}")
+        if not low <= number <= high:
+            raise BadValue(f"must be an integer {low}..{high}")
+        return number
+
+    return parse
+
+
+def boolean(value: object) -> bool:
+    """``true`` or ``false``, or the words Ansible takes for them."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, (str, int)):
+        word = str(value).lower()
+        if word in TRUE_WORDS:
+            return True
+        if word in FALSE_WORDS:
+            return False
+    raise BadValue("must be true or false")
+
+
+def choice(*words: str, what: str = "must be one of") -> Parser:
+    """One of ``words``, as written."""
+
+    def parse(value: object) -> str:
+        if value not in words:
+            raise BadValue(f"{what} {', '.join(words)}")
+        return str(value)
+
+    return parse
+
+
+def words_of(*words: str) -> Parser:
+    """A list without repetition of some of ``words`` -> tuple in the order of ``words``."""
+    one = choice(*words)
+
+    def parse(value: object) -> tuple[str, ...]:
+        if not isinstance(value, (list, tuple)):
+            raise BadValue(f"must be a list of {', '.join(words)}")
+        chosen = [one(item) for item in value]
+        if len(set(chosen)) != len(chosen):
+            raise BadValue("must not name a thing twice")
+        return tuple(word for word in words if word in chosen)
+
+    return parse
+
+
+def address(value: object) -> bytes:
+    """An IPv4 or IPv6 address -> its 4 or 16 bytes in network order. Nothing is resolved by name service."""
+    written = text(value)
+    if "/" in written:
+        raise BadValue("must be an IP address without a prefix length")
+    if "%" in written:
+        raise BadValue("must be an IP address without a zone id")
+    try:
+        packed = socket.inet_pton(socket.AF_INET6 if ":" in written else socket.AF_INET, written)
+    except OSError:
+        if _DOTTED.match(written):
+            if re.search(r"(^|\.)0[0-9]", written):
+                raise BadValue("must be an IPv4 address without leading zeros, which are ambiguous") from None
+            raise BadValue("must be an IPv4 address of four numbers 0..255") from None
+        if ":" in written:
+            raise BadValue("must be an IPv6 address") from None
+        raise BadValue("must be an IP address; host names are not resolved") from None
+    if packed[:12] == b"\0" * 10 + b"\xff\xff":
+        raise BadValue("must be written as an IPv4 address")
+    return packed
+
+
+def unicast(value: object) -> bytes:
+    """An address that one machine can own: not unspecified, multicast, broadcast, reserved or link-local (RFC 1122, RFC
+    4291).
+    """
+    packed = address(value)
+    if not any(packed):
+        raise BadValue("must not be the unspecified address")
+    if (len(packed) == 4 and packed[0] >= 224) or (len(packed) == 16 and packed[0] == 0xFF):
+        raise BadValue("must be a unicast address")
+    if len(packed) == 16 and packed[0] == 0xFE and packed[1] & 0xC0 == 0x80:
+        raise BadValue("must not be a link-local address")
+    return packed
+
+
+def is_loopback(packed: bytes) -> bool:
+    """Whether the packed address is of 127.0.0.0/8 or ::1."""
+    return packed[0] == 127 if len(packed) == 4 else packed == b"\0" * 15 + b"\1"
+
+
+def show_address(packed: bytes) -> str:
+    """The canonical text of a packed address (RFC 5952 for IPv6)."""
+    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
+
+
+def interface(value: object) -> str:
+    """A network interface name: 1..15 characters (IFNAMSIZ), none that a shell, a path or nft would take for its
+    own.
+    """
+    name = text(value)
+    if not _INTERFACE.match(name) or name in (".", "..") or name.startswith("-"):
+        raise BadValue("must be an interface name of 1..15 letters, digits, '_', '.', ':', '@' or '-'")
+    return name
+
+
+class Field(NamedTuple):
+    """One key of a record."""
+
+    name: str
+    parse: Parser
+    required: bool = False
+
+
+def record(fields: Sequence[Field], value: object, path: str, findings: Findings) -> Optional[dict[str, Any]]:
+    """Parse a dict by its ``fields``; every problem goes to ``findings`` under ``path``. Returns the parsed keys
+    that were given and good (not given is absent from the result, never a default), or ``None`` if ``value`` is
+    no dict at all.
+    """
+    if not isinstance(value, Mapping):
+        findings.problem(path, "must be a dict", value)
+        return None
+    prefix = f"{path}." if path else ""
+    parsers = {field.name: field.parse for field in fields}
+    parsed: dict[str, Any] = {}
+    for name, given in value.items():
+        if name not in parsers:
+            near = difflib.get_close_matches(str(name), parsers, 1)
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(parsers)}"
+            findings.problem(f"{prefix}{name}", f"unknown key; {hint}")
+        elif given is None or given == "":
+            findings.problem(f"{prefix}{name}", "must not be empty")
+        else:
+            try:
+                parsed[name] = parsers[name](given)
+            except BadValue as error:
+                findings.problem(f"{prefix}{name}", str(error), given)
+    for field in fields:
+        if field.required and field.name not in value:
+            findings.problem(f"{prefix}{field.name}", "is required")
+    return parsed
+
+
+def records(value: object, path: str, findings: Findings, limit: int) -> Sequence[object]:
+    """The items of a list option; anything but a list, or more than ``limit`` items, is a problem and gives no
+    items.
+    """
+    if not isinstance(value, (list, tuple)):
+        findings.problem(path, "must be a list", value)
+        return ()
+    if len(value) > limit:
+        findings.problem(path, f"must have at most {limit} items (has {len(value)})")
+        return ()
+    return value
+
+
+def given(params: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """The options among ``names`` that the task sets: AnsibleModule fills the others with ``None``."""
+    return {name: params[name] for name in names if params[name] is not None}

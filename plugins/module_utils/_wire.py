@@ -1,0 +1,420 @@
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection: nothing outside l4lb.ipvs may import it.
+
+"""Generic netlink messages of the IPVS family, bytes to values and back; no socket.
+Sources: ``include/uapi/linux/ip_vs.h`` (IPVS_CMD_*, IPVS_*_ATTR_*), ``net/netfilter/ipvs/ip_vs_ctl.c`` (ip_vs_genl_*),
+RFC 3549. Numbers are in host order, but addresses, ports and the IPv4 netmask, which are in network order; the IPv6
+"netmask" is a prefix length in host order.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
+from typing import Any, Callable, NamedTuple, Optional, Union
+
+from ._errors import IpvsError
+from ._model import AF_INET, AF_INET6, Server, ServerKey, Service, ServiceKey, normal_server, normal_service
+
+Buffer = Union[bytes, bytearray, memoryview]
+
+VERSION = 1
+NEW_SERVICE, SET_SERVICE, DEL_SERVICE, GET_SERVICE = 1, 2, 3, 4
+NEW_DEST, SET_DEST, DEL_DEST, GET_DEST = 5, 6, 7, 8
+GET_INFO = 15
+
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+NLM_F_REQUEST, NLM_F_MULTI, NLM_F_ACK, NLM_F_DUMP_INTR, NLM_F_DUMP = 0x1, 0x2, 0x4, 0x10, 0x300
+NETLINK_GENERIC = 16
+GENL_ID_CTRL = 16
+CTRL_GETFAMILY = 3
+_CTRL_FAMILY_ID, _CTRL_FAMILY_NAME = 1, 2
+
+_SERVICE, _DEST = 1, 2
+_SVC_AF, _SVC_PROTOCOL, _SVC_ADDR, _SVC_PORT, _SVC_FWMARK, _SVC_SCHED, _SVC_FLAGS, _SVC_TIMEOUT, _SVC_NETMASK = range(
+    1, 10
+)
+_SVC_STATS, _SVC_PE, _SVC_STATS64 = 10, 11, 12
+_DST_ADDR, _DST_PORT, _DST_FORWARD, _DST_WEIGHT, _DST_UPPER, _DST_LOWER = range(1, 7)
+_DST_ACTIVE, _DST_INACTIVE, _DST_PERSISTENT, _DST_STATS, _DST_FAMILY, _DST_STATS64 = range(7, 13)
+_DST_TUNNEL_TYPE, _DST_TUNNEL_PORT, _DST_TUNNEL_FLAGS = range(13, 16)
+_INFO_VERSION, _INFO_TABLE_SIZE = 1, 2
+
+_HEADER = struct.Struct("=IHHIIBBH")  # nlmsghdr and genlmsghdr
+HEADER_SIZE = _HEADER.size
+_NLMSG = struct.Struct("=IHHII")
+_ATTRIBUTE = struct.Struct("=HH")
+
+FORWARD_MASK = 0x7
+
+
+def _attribute(kind: int, payload: bytes) -> bytes:
+    return _ATTRIBUTE.pack(4 + len(payload), kind) + payload + b"\0" * (-len(payload) % 4)
+
+
+def _u32(kind: int, number: int) -> bytes:
+    return struct.pack("=HHI", 8, kind, number)
+
+
+def _u16(kind: int, number: int) -> bytes:
+    return struct.pack("=HHHxx", 6, kind, number)
+
+
+def _be16(kind: int, number: int) -> bytes:
+    return struct.pack("=HH", 6, kind) + struct.pack("!Hxx", number)
+
+
+def _text(kind: int, word: str) -> bytes:
+    return _attribute(kind, word.encode("ascii") + b"\0")
+
+
+def encode_key(key: ServiceKey) -> bytes:
+    """The attributes that name a service. A fwmark of 0 is never sent: the kernel would take it for TCP 0.0.0.0:0."""
+    if key.fwmark:
+        return _u16(_SVC_AF, key.family) + _u32(_SVC_FWMARK, key.fwmark)
+    return (
+        _u16(_SVC_AF, key.family)
+        + _u16(_SVC_PROTOCOL, key.protocol)
+        + _attribute(_SVC_ADDR, key.address)
+        + _be16(_SVC_PORT, key.port)
+    )
+
+
+def encode_service(service: Service) -> bytes:
+    """A whole service. SET_SERVICE replaces everything but flags outside the mask, so the mask is full and nothing is
+    left out.
+    """
+    family = service.key.family
+    netmask = struct.pack("!I" if family == AF_INET else "=I", service.netmask)
+    body = (
+        encode_key(service.key)
+        + _text(_SVC_SCHED, service.scheduler)
+        + struct.pack("=HHII", 12, _SVC_FLAGS, service.flags, 0xFFFFFFFF)
+        + _u32(_SVC_TIMEOUT, service.timeout)
+        + _attribute(_SVC_NETMASK, netmask)
+    )
+    return body + _text(_SVC_PE, service.engine) if service.engine else body
+
+
+def encode_server_key(key: ServerKey) -> bytes:
+    """The attributes that name a server. Without its family the kernel would read an IPv6 address as the service's
+    IPv4.
+    """
+    return _u16(_DST_FAMILY, key.family) + _attribute(_DST_ADDR, key.address) + _be16(_DST_PORT, key.port)
+
+
+_SERVER_REST = struct.Struct("=HHI HHI HHI HHI")
+
+
+def encode_server(server: Server) -> bytes:
+    """A whole server. SET_DEST resets the tunnel attributes that are left out, which is what a server without a tunnel
+    wants.
+    """
+    body = encode_server_key(server.key) + _SERVER_REST.pack(
+        *(8, _DST_FORWARD, server.forward),
+        *(8, _DST_WEIGHT, server.weight),
+        *(8, _DST_UPPER, server.upper),
+        *(8, _DST_LOWER, server.lower),
+    )
+    if not server.tunnel_type and not server.tunnel_flags:
+        return body
+    return (
+        body
+        + struct.pack("=HHBxxx", 5, _DST_TUNNEL_TYPE, server.tunnel_type)
+        + _be16(_DST_TUNNEL_PORT, server.tunnel_port)
+        + _u16(_DST_TUNNEL_FLAGS, server.tunnel_flags)
+    )
+
+
+class Request(NamedTuple):
+    """A command with its attributes; the socket adds family, flags and sequence number."""
+
+    command: int
+    attributes: bytes
+
+
+_REQUESTS: dict[str, tuple[int, Callable[[Any], bytes]]] = {
+    "add_service": (NEW_SERVICE, encode_service),
+    "edit_service": (SET_SERVICE, encode_service),
+    "remove_service": (DEL_SERVICE, lambda service: encode_key(service.key)),
+    "add_server": (NEW_DEST, encode_server),
+    "edit_server": (SET_DEST, encode_server),
+    "quiesce_server": (SET_DEST, encode_server),
+    "remove_server": (DEL_DEST, lambda server: encode_server_key(server.key)),
+}
+
+
+def write_request(action: str, key: ServiceKey, subject: Union[Service, Server]) -> Request:
+    """The request for one action of a plan on one service, or on one server of the service ``key``."""
+    command, encode = _REQUESTS[action]
+    if isinstance(subject, Service):
+        return Request(command, _attribute(_SERVICE, encode(subject)))
+    return Request(command, _attribute(_SERVICE, encode_key(key)) + _attribute(_DEST, encode(subject)))
+
+
+def read_request(command: int, key: Optional[ServiceKey] = None) -> Request:
+    """GET_SERVICE of one service or (to dump) of all, GET_DEST (to dump) of a service's servers, GET_INFO."""
+    return Request(command, b"" if key is None else _attribute(_SERVICE, encode_key(key)))
+
+
+def message(request: Request, kind: int, flags: int, sequence: int) -> bytes:
+    """The whole netlink message; ``kind`` is the family's number."""
+    size = HEADER_SIZE + len(request.attributes)
+    return (
+        _HEADER.pack(size, kind, flags | NLM_F_REQUEST, sequence, 0, request.command, VERSION, 0) + request.attributes
+    )
+
+
+def family_request(name: str) -> Request:
+    """Ask the controller for a family's number; since kernel 5.12 this loads its module."""
+    return Request(CTRL_GETFAMILY, _text(_CTRL_FAMILY_NAME, name))
+
+
+# replies
+
+
+class Malformed(IpvsError):
+    """Bytes that are no netlink message of the expected form."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"a reply of the kernel cannot be read: {what}")
+
+
+class Reply(NamedTuple):
+    """One message of a datagram: its type, flags and sequence number, and where its payload lies in the buffer."""
+
+    kind: int
+    flags: int
+    sequence: int
+    start: int
+    end: int
+
+
+def messages(buffer: Buffer, size: int) -> Iterator[Reply]:
+    """The messages in the first ``size`` bytes of ``buffer``.
+
+    :raises Malformed: a length does not fit.
+    """
+    offset = 0
+    while offset < size:
+        if offset + _NLMSG.size > size:
+            raise Malformed("netlink header cut short")
+        length, kind, flags, sequence, _dummy = _NLMSG.unpack_from(buffer, offset)
+        if length < _NLMSG.size or offset + length > size:
+            raise Malformed("netlink message cut short")
+        yield Reply(kind, flags, sequence, offset + _NLMSG.size, offset + length)
+        offset += (length + 3) & ~3
+
+
+def error_number(buffer: Buffer, reply: Reply) -> int:
+    """The errno of an NLMSG_ERROR or NLMSG_DONE message, 0 for an acknowledgement."""
+    if reply.end - reply.start < 4:
+        return 0
+    return -int(struct.unpack_from("=i", buffer, reply.start)[0])
+
+
+def _attributes(buffer: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """(type, start and end of the payload) of every attribute."""
+    offset = start
+    while offset + 4 <= end:
+        length, kind = _ATTRIBUTE.unpack_from(buffer, offset)
+        if length < 4 or offset + length > end:
+            raise Malformed("netlink attribute cut short")
+        yield kind & 0x3FFF, offset + 4, offset + length
+        offset += (length + 3) & ~3
+
+
+def find(buffer: Buffer, start: int, end: int, wanted: int) -> tuple[int, int]:
+    """Start and end of one attribute's payload.
+
+    :raises Malformed: it is not there.
+    """
+    for kind, first, last in _attributes(buffer, start, end):
+        if kind == wanted:
+            return first, last
+    raise Malformed(f"netlink attribute {wanted} missing")
+
+
+class Decoder:
+    """Reads the same attributes out of many nests that look alike. A kernel lays out all servers of a table in
+    the same way, so the layout of one nest is compiled to one ``struct`` that reads the next one in one call; the
+    attribute headers it reads along prove that the layout still holds. ``wanted`` lists (attribute type, struct
+    code of its payload, default); a string is "s", an address "16s".
+    """
+
+    def __init__(self, wanted: Sequence[tuple[int, str, Any]]) -> None:
+        self._codes = {kind: code for kind, code, dummy in wanted}
+        self._kinds = [kind for kind, dummy, default in wanted]
+        self._defaults = tuple(default for dummy, code, default in wanted)
+        self._layouts: dict[int, list[tuple[struct.Struct, itemgetter, tuple[int, ...], itemgetter]]] = {}  # type: ignore[type-arg]
+
+    def __call__(self, buffer: Buffer, start: int, end: int) -> tuple[Any, ...]:
+        """The wanted values, in the order of ``wanted``.
+
+        :raises Malformed: an attribute is cut short or has another size than its code.
+        """
+        for layout, headers, expected, values in self._layouts.get(end - start, ()):
+            fields = layout.unpack_from(buffer, start)
+            if headers(fields) == expected:
+                return values(fields + self._defaults)  # type: ignore[no-any-return]
+        return self._learn(buffer, start, end)
+
+    def _learn(self, buffer: Buffer, start: int, end: int) -> tuple[Any, ...]:
+        code, position, count = ["="], start, 0
+        headers: list[int] = []
+        places: dict[int, int] = {}
+        for kind, first, last in _attributes(buffer, start, end):
+            payload = self._codes.get(kind & 0x3FFF)
+            size = last - first
+            if payload == "s":
+                payload = f"{size}s"
+            code.append(f"{first - 4 - position}xHH")
+            headers += (count, count + 1)
+            count += 2
+            if payload is None:
+                code.append(f"{size}x")
+            elif struct.calcsize("=" + payload) != size:
+                raise Malformed(f"netlink attribute {kind} has {size} bytes")
+            else:
+                places[kind] = count
+                count += 1
+                code.append(payload)
+            position = last
+        code.append(f"{end - position}x")
+        layout = struct.Struct("".join(code))
+        fields = layout.unpack_from(buffer, start)
+        getter = itemgetter(*[places.get(kind, count + i) for i, kind in enumerate(self._kinds)])
+        if headers:
+            headers_of = itemgetter(*headers)
+            self._layouts.setdefault(end - start, []).append((layout, headers_of, headers_of(fields), getter))
+        return getter(fields + self._defaults)  # type: ignore[no-any-return]
+
+
+_ZERO_ADDRESS = b"\0" * 16
+
+_SERVICE_DECODER = (
+    (_SVC_AF, "H", 0),
+    (_SVC_PROTOCOL, "H", 0),
+    (_SVC_ADDR, "16s", _ZERO_ADDRESS),
+    (_SVC_PORT, "H", 0),
+    (_SVC_FWMARK, "I", 0),
+    (_SVC_SCHED, "s", b""),
+    (_SVC_FLAGS, "Q", 0),
+    (_SVC_TIMEOUT, "I", 0),
+    (_SVC_NETMASK, "I", 0),
+    (_SVC_PE, "s", b""),
+)
+_SERVER_DECODER = (
+    (_DST_FAMILY, "H", 0),
+    (_DST_ADDR, "16s", _ZERO_ADDRESS),
+    (_DST_PORT, "H", 0),
+    (_DST_FORWARD, "I", 0),
+    (_DST_WEIGHT, "I", 0),
+    (_DST_UPPER, "I", 0),
+    (_DST_LOWER, "I", 0),
+    (_DST_TUNNEL_TYPE, "B", 0),
+    (_DST_TUNNEL_PORT, "H", 0),
+    (_DST_TUNNEL_FLAGS, "H", 0),
+)
+_CONNECTION_DECODER = ((_DST_ACTIVE, "I", 0), (_DST_INACTIVE, "I", 0), (_DST_PERSISTENT, "I", 0))
+
+decode_service_fields = Decoder(_SERVICE_DECODER)
+decode_server_fields = Decoder(_SERVER_DECODER)
+_connections = Decoder(_CONNECTION_DECODER)
+
+_GENL_SIZE = 4
+
+
+def decode_service(buffer: Buffer, reply: Reply) -> Service:
+    """The service of a GET_SERVICE reply.
+
+    :raises Malformed: the reply holds none.
+    """
+    start, end = find(buffer, reply.start + _GENL_SIZE, reply.end, _SERVICE)
+    family, protocol, packed, port, fwmark, scheduler, flags, timeout, netmask, engine = decode_service_fields(
+        buffer, start, end
+    )
+    if family not in (AF_INET, AF_INET6):
+        raise Malformed(f"address family {family}")
+    if fwmark:
+        key = ServiceKey(fwmark, family, 0, b"", 0)
+    else:
+        key = ServiceKey(0, family, protocol, packed[:4] if family == AF_INET else packed, socket.ntohs(port))
+    return normal_service(
+        Service(
+            key,
+            _word(scheduler),
+            struct.unpack("=II", struct.pack("=Q", flags))[0],
+            timeout,
+            socket.ntohl(netmask) if family == AF_INET else netmask,
+            _word(engine),
+        )
+    )
+
+
+def _word(raw: bytes) -> str:
+    return raw.split(b"\0", 1)[0].decode("ascii", "backslashreplace")
+
+
+def decode_server(buffer: Buffer, reply: Reply, family: int) -> Server:
+    """The server of a GET_DEST reply; a kernel that tells no family means the service's, ``family``.
+
+    :raises Malformed: the reply holds none.
+    """
+    start, end = find(buffer, reply.start + _GENL_SIZE, reply.end, _DEST)
+    own, packed, port, forward, weight, upper, lower, kind, tunnel_port, tunnel_flags = decode_server_fields(
+        buffer, start, end
+    )
+    family = own or family
+    key = ServerKey(family, packed[:4] if family == AF_INET else packed, socket.ntohs(port))
+    return normal_server(
+        Server(key, forward & FORWARD_MASK, weight, upper, lower, kind, socket.ntohs(tunnel_port), tunnel_flags)
+    )
+
+
+COUNTERS = ("connections", "packets_in", "packets_out", "bytes_in", "bytes_out")
+RATES = (
+    "connections_per_second",
+    "packets_in_per_second",
+    "packets_out_per_second",
+    "bytes_in_per_second",
+    "bytes_out_per_second",
+)
+
+
+def decode_statistics(buffer: Buffer, reply: Reply) -> dict[str, dict[str, int]]:
+    """``counters`` (64 bits) and ``rates`` of a GET_SERVICE or GET_DEST reply; a server's also has ``connections``."""
+    start, end = reply.start + _GENL_SIZE, reply.end
+    result: dict[str, dict[str, int]] = {}
+    for kind, first, last in _attributes(buffer, start, end):
+        if kind in (_SERVICE, _DEST):
+            stats = find(buffer, first, last, _SVC_STATS64 if kind == _SERVICE else _DST_STATS64)
+            numbers = {
+                number: struct.unpack_from("=Q", buffer, at)[0]
+                for number, at, until in _attributes(buffer, *stats)
+                if until - at == 8
+            }
+            result["counters"] = {name: numbers.get(i, 0) for i, name in enumerate(COUNTERS, 1)}
+            result["rates"] = {name: numbers.get(i, 0) for i, name in enumerate(RATES, len(COUNTERS) + 1)}
+            if kind == _DEST:
+                active, inactive, persistent = _connections(buffer, first, last)
+                result["connections"] = {"active": active, "inactive": inactive, "persistent": persistent}
+    return result
+
+
+def decode_family(buffer: Buffer, reply: Reply) -> int:
+    """The number of the family that the controller was asked for."""
+    start, _dummy = find(buffer, reply.start + _GENL_SIZE, reply.end, _CTRL_FAMILY_ID)
+    return int(struct.unpack_from("=H", buffer, start)[0])
+
+
+def decode_info(buffer: Buffer, reply: Reply) -> tuple[str, int]:
+    """IPVS's version (as ipvsadm shows it) and the size of its connection table."""
+    start = reply.start + _GENL_SIZE
+    version = struct.unpack_from("=I", buffer, find(buffer, start, reply.end, _INFO_VERSION)[0])[0]
+    size = struct.unpack_from("=I", buffer, find(buffer, start, reply.end, _INFO_TABLE_SIZE)[0])[0]
+    return f"{version >> 16 & 0xFF}.{version >> 8 & 0xFF}.{version & 0xFF}", int(size)

@@ -1,0 +1,108 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ipvs_host_info
+short_description: What a host offers to a director, and what on it would break one
+version_added: 0.1.0
+author:
+  - The l4lb.ipvs authors (@l4lb)
+description:
+  - Reads, without changing or loading anything, what a host needs to be a director (kernel modules, tools, addresses) and what else on
+    it has a say in balanced traffic (filter and NAT rules of others, other programs that write the IPVS table, the address it is
+    managed through).
+  - The filter P(l4lb.ipvs.director_plan#filter) makes decisions of it. Role P(l4lb.ipvs.ipvs_director#role) uses both.
+extends_documentation_fragment:
+  - l4lb.ipvs.attributes
+  - l4lb.ipvs.netns
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+    details: Nothing is changed.
+  idempotent:
+    support: full
+requirements:
+  - ip (iproute2); nft where there are nftables rules
+seealso:
+  - plugin: l4lb.ipvs.director_plan
+    plugin_type: filter
+"""
+
+EXAMPLES = r"""
+- name: Read what the host has
+  l4lb.ipvs.ipvs_host_info:
+  register: host
+"""
+
+RETURN = r"""
+modules:
+  description: State of each kernel module that load balancing may need and this kernel has, V(loaded) or V(loadable).
+  returned: success
+  type: dict
+  sample:
+    ip_vs: loaded
+    ip_vs_mh: loadable
+tools:
+  description: Whether C(ipvsadm), C(nft) and, for the Python that runs Ansible's modules, C(pyroute2) are installed.
+  returned: success
+  type: dict
+  sample:
+    ipvsadm: true
+    nft: true
+    pyroute2: true
+interfaces:
+  description: The network interfaces and their addresses, link-local ones left out.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - name: eth1
+      addresses:
+        - address: 198.51.100.10
+          prefix: 24
+forward:
+  description: >-
+    Base chains of the forward hook whose policy is drop (nftables, and iptables of either kind), with C(family), C(table), C(chain) and
+    C(accepts), whether any rule in reach accepts something. Tables of this collection are left out.
+  returned: success
+  type: list
+  elements: dict
+source_nat:
+  description: >-
+    Rules of the postrouting hook that change sources (masquerade, snat), with C(family), C(table), C(chain) and C(matches), what a packet
+    must be to meet them. Tables of this collection are left out.
+  returned: success
+  type: list
+  elements: dict
+owners:
+  description: Other programs that write the IPVS table of this host.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - keepalived (virtual_server in /etc/keepalived/keepalived.conf)
+connection:
+  description: The address and port of this host through which Ansible is connected by SSH; null without SSH.
+  returned: success
+  type: dict
+  sample:
+    address: 198.51.100.10
+    port: 22
+"""
+
+from ..module_utils._host import host_info
+from ..module_utils._module import run_module
+
+
+def main() -> None:
+    run_module({}, host_info, writes=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,336 @@
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection: nothing outside l4lb.ipvs may import it.
+
+"""What a director needs for its services, and what on the host would break them: pure, from the services and one reading of the host.
+
+The host is what ``l4lb.ipvs.ipvs_host_info`` returns.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+
+from ..module_utils import _model, _values
+from ..module_utils._errors import BadValue, Findings
+from ..module_utils._model import AF_INET, AF_INET6, FORWARDS, Table
+
+#: What a user may decide to live with, by the word that says so.
+ALLOWANCES = ("forward_drop", "foreign_masquerade", "foreign_owner", "management_capture")
+HOST_PREFIX = "host"
+VIP_INTERFACE_OPTION = "ipvs_director_vip_interface"
+
+Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
+
+
+class Danger(NamedTuple):
+    """Something that would break the services or the host; ``allowance`` is the word that accepts it, or None."""
+
+    text: str
+    allowance: Optional[str] = None
+
+
+class _Flow(NamedTuple):
+    """Packets of one service to one server as they leave the director, where source NAT may catch them."""
+
+    text: str
+    address: Address
+    port: int
+    protocol: str
+    interface: Optional[str]
+
+
+def director_plan(
+    services: object,
+    flows: Sequence[Mapping[str, Any]],
+    host: Mapping[str, Any],
+    vip_interface: str = "",
+    vip_prefix: object = HOST_PREFIX,
+    sysctls: Optional[Mapping[str, Any]] = None,
+    allow: Sequence[str] = (),
+    connection: Optional[Mapping[str, Any]] = None,
+) -> Dict[str, Any]:
+    """Everything a director needs besides its table.
+
+    -> ``modules`` (kernel modules, in the order to load them), ``missing_modules`` (those not loaded), ``sysctls`` (key to value;
+    ``sysctls`` of the caller win), ``vips`` (address, prefix, interface), ``problems`` and ``warnings`` (lists of sentences).
+
+    :raises InvalidInput: the services or options break a rule.
+    """
+    findings = Findings()
+    table = _model.parse_services(services, "services", findings)
+    for i, word in enumerate(allow):
+        if word not in ALLOWANCES:
+            findings.problem(f"allow[{i}]", f"must be one of {', '.join(ALLOWANCES)}", word)
+    interfaces = _networks(host["interfaces"])
+    vips = _vips(table, interfaces, vip_interface, vip_prefix, findings)
+    findings.raise_problems()
+    modules = _modules(table, flows)
+    dangers = _dangers(table, flows, host, interfaces, modules, connection)
+    return {
+        "modules": modules,
+        "missing_modules": [name for name in modules if host["modules"].get(name) != "loaded"],
+        "sysctls": {**_sysctls(table, flows, vips, interfaces), **(sysctls or {})},
+        "vips": vips,
+        "problems": [
+            danger.text + (f" (to accept this: {danger.allowance})" if danger.allowance else "")
+            for danger in dangers
+            if danger.allowance not in allow
+        ],
+        "warnings": [danger.text for danger in dangers if danger.allowance in allow],
+    }
+
+
+# -------------------------------------------------------------------------------------------------------------------------- needs
+
+
+def _modules(table: Table, flows: Sequence[Mapping[str, Any]]) -> List[str]:
+    names = ["ip_vs"]
+    names += sorted({f"ip_vs_{entry.service.scheduler}" for entry in table.values()})
+    names += sorted({f"ip_vs_pe_{entry.service.engine}" for entry in table.values() if entry.service.engine})
+    return names + (["nf_conntrack", "nft_chain_nat"] if flows else [])
+
+
+def _sysctls(
+    table: Table,
+    flows: Sequence[Mapping[str, Any]],
+    vips: Sequence[Mapping[str, Any]],
+    interfaces: Sequence["_Network"],
+) -> Dict[str, Any]:
+    """The keys that NAT needs. In one subnet a redirect sends client and server past the director: the effective
+    ``send_redirects`` is the logical or of all and the interface the packet came in on (IN_DEV_TX_REDIRECTS), so both must be 0."""
+    nat = [server for entry in table.values() for server in entry.servers.values() if server.forward == FORWARDS["nat"]]
+    families = {server.key.family for server in nat}
+    values: Dict[str, Any] = {}
+    if AF_INET in families:
+        devices = [str(vip["interface"]) for vip in vips if ":" not in vip["address"]]
+        devices += [
+            _egress(_ip(server.key.address), interfaces) or "" for server in nat if server.key.family == AF_INET
+        ]
+        values["net.ipv4.ip_forward"] = 1
+        values["net.ipv4.conf.all.send_redirects"] = 0
+        for device in sorted(set(devices) - {""}):
+            # sysctl.d(5): a dot in an interface's name is written as a slash
+            values[f"net.ipv4.conf.{device.replace('.', '/')}.send_redirects"] = 0
+    if AF_INET6 in families:
+        values["net.ipv6.conf.all.forwarding"] = 1
+    if flows:
+        values["net.ipv4.vs.conntrack"] = 1
+    return values
+
+
+class _Network(NamedTuple):
+    """One address of an interface with the network it is in."""
+
+    interface: str
+    address: Address
+    network: Any
+
+    @property
+    def host_only(self) -> bool:
+        return bool(self.network.prefixlen == self.network.max_prefixlen)
+
+
+def _networks(interfaces: Sequence[Mapping[str, Any]]) -> List[_Network]:
+    found = []
+    for interface in interfaces:
+        for one in interface["addresses"]:
+            parsed = ipaddress.ip_interface(f"{one['address']}/{one['prefix']}")
+            found.append(_Network(interface["name"], parsed.ip, parsed.network))
+    return found
+
+
+def _ip(packed: bytes) -> Address:
+    return ipaddress.ip_address(packed)
+
+
+def _on_link(address: Address, interfaces: Sequence[_Network]) -> List[str]:
+    """The interfaces whose network is the narrowest that contains the address."""
+    holding = [
+        one
+        for one in interfaces
+        if one.network.version == address.version
+        and address in one.network
+        and not one.host_only
+        and one.interface != "lo"
+    ]
+    longest = max((one.network.prefixlen for one in holding), default=0)
+    return sorted({one.interface for one in holding if one.network.prefixlen == longest})
+
+
+def _egress(address: Address, interfaces: Sequence[_Network]) -> Optional[str]:
+    names = _on_link(address, interfaces)
+    return names[0] if len(names) == 1 else None
+
+
+def _vips(
+    table: Table, interfaces: Sequence[_Network], interface: str, prefix: object, findings: Findings
+) -> List[Dict[str, Any]]:
+    vips: List[Dict[str, Any]] = []
+    for packed in sorted({key.address for key in table if key.address}, key=lambda one: (len(one), one)):
+        address = _ip(packed)
+        where = interface or _holder(address, interfaces, findings)
+        length = _prefix(address, prefix, findings)
+        if where is None or length is None:
+            continue
+        vip: Dict[str, Any] = {"address": str(address), "prefix": length, "interface": where}
+        if address.version == 6:
+            vip["preferred_lifetime"] = 0  # never a source address of the director's own traffic
+        vips.append(vip)
+    return vips
+
+
+def _holder(address: Address, interfaces: Sequence[_Network], findings: Findings) -> Optional[str]:
+    """The interface that has the address already, else the one whose network contains it."""
+    names = [one.interface for one in interfaces if one.address == address] or _on_link(address, interfaces)
+    if len(names) == 1:
+        return names[0]
+    rule = f"is in the network of {', '.join(names)}" if names else "is in no network of this host's interfaces"
+    findings.problem(VIP_INTERFACE_OPTION, f"is required: the VIP {address} {rule}")
+    return None
+
+
+def _prefix(address: Address, prefix: object, findings: Findings) -> Optional[int]:
+    if prefix == HOST_PREFIX:
+        return int(address.max_prefixlen)
+    try:
+        return int(_values.integer(1, address.max_prefixlen)(prefix))
+    except BadValue as error:
+        findings.problem("ipvs_director_vip_prefix", f"{error}, or {HOST_PREFIX}", prefix)
+        return None
+
+
+# ------------------------------------------------------------------------------------------------------------------------ dangers
+
+
+def _dangers(
+    table: Table,
+    flows: Sequence[Mapping[str, Any]],
+    host: Mapping[str, Any],
+    interfaces: Sequence[_Network],
+    modules: Sequence[str],
+    connection: Optional[Mapping[str, Any]],
+) -> List[Danger]:
+    dangers = [
+        Danger(
+            f"the kernel module {name} is not available in this kernel: install the kernel's modules, or use another scheduler"
+        )
+        for name in modules
+        if name not in host["modules"]
+    ]
+    dangers += [
+        Danger(f"{owner} manages the IPVS table of this host as well", "foreign_owner") for owner in host["owners"]
+    ]
+    dangers += _captures(table, [one for one in (host["connection"], connection) if one])
+    leaving = _leaving(table, flows, interfaces)
+    versions = {server.key.family for entry in table.values() for server in entry.servers.values()}
+    for chain in host["forward"] if any(_is_nat(entry) for entry in table.values()) else ():
+        if chain["accepts"] or not {"ip": {AF_INET}, "ip6": {AF_INET6}}.get(chain["family"], versions) & versions:
+            continue
+        dangers.append(
+            Danger(
+                f"the chain {chain['chain']} of table {chain['table']} drops what is forwarded and accepts nothing: "
+                "the answers of NAT servers would not pass; accept them there",
+                "forward_drop",
+            )
+        )
+    for rule in host["source_nat"]:
+        caught = [flow.text for flow in leaving if _covers(rule, flow)]
+        if caught:
+            more = f" and {len(caught) - 1} more" if len(caught) > 1 else ""
+            dangers.append(
+                Danger(
+                    f"a rule in chain {rule['chain']} of table {rule['table']} already changes the source of {caught[0]}{more}, "
+                    "and of traffic that is no business of IPVS: remove it",
+                    "foreign_masquerade",
+                )
+            )
+    return dangers
+
+
+def _is_nat(entry: _model.Entry) -> bool:
+    return any(server.forward == FORWARDS["nat"] for server in entry.servers.values())
+
+
+def _captures(table: Table, connections: Sequence[Mapping[str, Any]]) -> List[Danger]:
+    """Services on the address and port through which the host is managed: IPVS takes the packets before sshd sees them."""
+    tcp = {(_values.show_address(key.address), key.port) for key in table if key.protocol == _model.PROTOCOLS["tcp"]}
+    found = []
+    for address, port in sorted({(str(one["address"]), int(one["port"])) for one in connections}):
+        for taken in (port, 0):
+            if (address, taken) in tcp:
+                what = f"port {port}" if taken else f"every port, {port} included,"
+                text = f"a service takes {what} of {address}, through which this host is managed"
+                found.append(Danger(text, "management_capture"))
+    return found
+
+
+def _leaving(table: Table, flows: Sequence[Mapping[str, Any]], interfaces: Sequence[_Network]) -> List[_Flow]:
+    found = []
+    for flow in flows:
+        findings = Findings()
+        key = _model.parse_key(flow["service"], "service", findings)
+        findings.raise_problems()
+        if key is None:
+            continue
+        address = ipaddress.ip_address(flow["server"]["address"])
+        text = f"{_model.key_text(key)} -r {_model.server_text(_server_key(address, flow))}"
+        protocol = next((word for word, number in _model.PROTOCOLS.items() if number == key.protocol), "")
+        found.append(_Flow(text, address, flow["server"]["port"], protocol, _egress(address, interfaces)))
+    return found
+
+
+def _server_key(address: Address, flow: Mapping[str, Any]) -> _model.ServerKey:
+    return _model.ServerKey(AF_INET if address.version == 4 else AF_INET6, address.packed, flow["server"]["port"])
+
+
+def _covers(rule: Mapping[str, Any], flow: _Flow) -> bool:
+    """Whether the rule catches the flow for certain: every one of its matches must be known to hold."""
+    family = {"ip": 4, "ip6": 6}.get(rule["family"])
+    return family in (None, flow.address.version) and all(_holds(match, flow) for match in rule["matches"])
+
+
+def _holds(match: Mapping[str, Any], flow: _Flow) -> bool:
+    facts: Dict[str, Tuple[Optional[object], Any]] = {
+        "meta oifname": (flow.interface, _same_name),
+        "meta oif": (flow.interface, _same_name),
+        "meta l4proto": (flow.protocol or None, _same),
+        "ip protocol": (flow.protocol or None, _same),
+        "ip daddr": (flow.address, _in_network),
+        "ip6 daddr": (flow.address, _in_network),
+        f"{flow.protocol} dport": (flow.port, _in_range),
+    }
+    fact, equal = facts.get(match["what"], (None, None))
+    if fact is None or equal is None or match["op"] not in ("==", "!="):
+        return False
+    held = any(equal(fact, value) for value in match["values"])
+    return held == (match["op"] == "==")
+
+
+def _same(fact: object, value: object) -> bool:
+    return fact == value
+
+
+def _same_name(fact: str, value: object) -> bool:
+    return isinstance(value, str) and (fact == value or value.endswith("*") and fact.startswith(value[:-1]))
+
+
+def _in_network(fact: Address, value: Any) -> bool:
+    if isinstance(value, Mapping) and "prefix" in value:
+        value = f"{value['prefix']['addr']}/{value['prefix']['len']}"
+    if isinstance(value, Mapping) and "range" in value:
+        low, high = (ipaddress.ip_address(end) for end in value["range"])
+        return bool(low.version == fact.version and low <= fact <= high)  # type: ignore[operator]
+    try:
+        return fact in ipaddress.ip_network(value)
+    except (TypeError, ValueError):
+        return False
+
+
+def _in_range(fact: int, value: Any) -> bool:
+    if isinstance(value, Mapping) and "range" in value:
+        low, high = value["range"]
+        return bool(low <= fact <= high)
+    return bool(fact == value)

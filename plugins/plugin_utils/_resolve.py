@@ -1,0 +1,258 @@
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection: nothing outside l4lb.ipvs may import it.
+
+"""From ``ipvs_services`` of the inventory to plain services: expansions, servers from groups, what only the inventory knows taken out."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from ..module_utils import _model, _values
+from ..module_utils._errors import BadValue, Finding, Findings
+from ..module_utils._model import FORWARDS, Entry, ServerKey
+from ..module_utils._values import Field
+
+#: How the answers of a NAT server come back to the director.
+RETURN_PATHS = ("snat", "gateway", "route", "policy", "none")
+DEFAULT_RETURN_PATH = "snat"
+MAX_EXPANSION = 100_000
+
+_return_path = _values.choice(*RETURN_PATHS)
+_FROM_FIELDS = (
+    Field("group", _values.text, required=True),
+    Field("address", _values.text, required=True),
+    Field("weight", _values.text),
+)
+_PLACE = re.compile(r"services\[(\d+)\](?:\.servers\[(\d+)\])?")
+
+
+class Inventory(NamedTuple):
+    """What the services may refer to: variables by host, hosts by group, and the named pools of servers."""
+
+    hostvars: Mapping[str, Mapping[str, Any]]
+    groups: Mapping[str, Sequence[str]]
+    pools: Mapping[str, Any]
+
+
+class Resolved(NamedTuple):
+    """One plain service: as a module takes it, as the model reads it, and the return path of each of its NAT servers."""
+
+    plain: Dict[str, Any]
+    entry: Entry
+    return_paths: Dict[ServerKey, str]
+
+
+class _Source(NamedTuple):
+    """A server as the user wrote it, and where."""
+
+    place: str
+    written: object
+
+
+class _Expanded(NamedTuple):
+    """A plain service, and where each part of it comes from."""
+
+    plain: Dict[str, Any]
+    place: str
+    sources: List[_Source]
+    return_path: str
+    carried: bool
+
+
+def resolve(services: object, inventory: Inventory, director: Optional[str] = None) -> List[Resolved]:
+    """The plain services of ``services``, in the order written; with ``director`` those that this host carries.
+
+    Every service is checked, also one that another director carries, so that every director refuses the same inventory.
+
+    :raises InvalidInput: naming every problem, by the place where the user wrote the value.
+    """
+    findings = Findings()
+    expanded: List[_Expanded] = []
+    for i, item in enumerate(_values.records(services, "services", findings, _model.MAX_SERVICES)):
+        if isinstance(item, Mapping):
+            expanded += _expand(item, f"services[{i}]", inventory, director, findings)
+        else:
+            findings.problem(f"services[{i}]", "must be a dict", item)
+    parsed = Findings()
+    table = _model.parse_services([one.plain for one in expanded], "services", parsed)
+    for problem in parsed.problems:
+        told = _as_written(problem, expanded)
+        if told not in findings.problems:
+            findings.problems.append(told)
+    resolved = [_resolved(one, table, findings) for one in expanded] if not findings.problems else []
+    findings.raise_problems()
+    return [service for one, service in zip(expanded, resolved) if one.carried]
+
+
+def _resolved(one: _Expanded, table: _model.Table, findings: Findings) -> Resolved:
+    key = _model.parse_key({name: one.plain[name] for name in _KEY_NAMES if name in one.plain}, one.place, findings)
+    entry = table[key]  # type: ignore[index]
+    paths = {}
+    for source, plain in zip(one.sources, one.plain["servers"]):
+        written = source.written if isinstance(source.written, Mapping) else {}
+        server = entry.servers[_model.make_server_key(entry.service.key, {**_parsed_server(plain)})]
+        if server.forward == FORWARDS["nat"]:
+            paths[server.key] = written.get("return_path", one.return_path)
+        elif "return_path" in written:
+            findings.problem(f"{source.place}.return_path", "is only for forward nat", written["return_path"])
+    return Resolved(one.plain, entry, paths)
+
+
+_KEY_NAMES = tuple(field.name for field in _model.KEY_FIELDS)
+
+
+def _parsed_server(plain: Mapping[str, Any]) -> Dict[str, Any]:
+    return {field.name: field.parse(plain[field.name]) for field in _model.SERVER_FIELDS if field.name in plain}
+
+
+def _as_written(problem: Finding, expanded: Sequence[_Expanded]) -> Finding:
+    """The problem with the places of the plain list replaced by those of the inventory's."""
+
+    def place(match: Any) -> str:
+        one = expanded[int(match.group(1))]
+        return one.place if match.group(2) is None else one.sources[int(match.group(2))].place
+
+    return problem._replace(path=_PLACE.sub(place, problem.path), rule=_PLACE.sub(place, problem.rule))
+
+
+def _expand(
+    item: Mapping[str, Any], path: str, inventory: Inventory, director: Optional[str], findings: Findings
+) -> List[_Expanded]:
+    carried = True
+    if "directors" in item:
+        hosts = _group(item["directors"], f"{path}.directors", inventory, findings)
+        carried = director is None or director in hosts
+    return_path = _checked(item, "return_path", path, findings) or DEFAULT_RETURN_PATH
+    sources = _sources(item, path, inventory, findings)
+    servers = []
+    for source in sources:
+        if isinstance(source.written, Mapping):
+            _checked(source.written, "return_path", source.place, findings)
+            servers.append({name: value for name, value in source.written.items() if name != "return_path"})
+        else:
+            servers.append(source.written)
+    kept = {name: value for name, value in item.items() if name not in _model.INVENTORY_KEYS}
+    return [
+        _Expanded({**kept, **identity, "servers": servers}, path, sources, return_path, carried)
+        for identity in _identities(item, path, findings)
+    ]
+
+
+def _checked(written: Mapping[str, Any], name: str, path: str, findings: Findings) -> Optional[str]:
+    if name not in written:
+        return None
+    try:
+        return str(_return_path(written[name]))
+    except BadValue as error:
+        findings.problem(f"{path}.{name}", str(error), written[name])
+        return None
+
+
+def _identities(item: Mapping[str, Any], path: str, findings: Findings) -> List[Dict[str, Any]]:
+    """The keys that ``addresses`` and ``ports`` expand to: every port of the first address, then those of the next."""
+    choices: Dict[str, Sequence[Any]] = {}
+    for plural, singular in (("addresses", "address"), ("ports", "port")):
+        if plural not in item:
+            continue
+        values = _values.records(item[plural], f"{path}.{plural}", findings, MAX_EXPANSION)
+        if not values and item[plural] in ([], ()):
+            findings.problem(f"{path}.{plural}", "must not be empty", item[plural])
+        for other in (singular, "fwmark"):
+            if other in item:
+                findings.problem(f"{path}.{plural}", f"excludes {other}", item[plural])
+        choices[singular] = values
+    identities: List[Dict[str, Any]] = [{}]
+    for name, values in choices.items():
+        identities = [{**identity, name: value} for identity in identities for value in values]
+    return identities
+
+
+def _sources(item: Mapping[str, Any], path: str, inventory: Inventory, findings: Findings) -> List[_Source]:
+    """The servers of a service: those written, then those of its pool, then those of a group of hosts."""
+    sources = _listed(item, path, findings)
+    if "servers_from" in item:
+        sources += _from_group(item["servers_from"], f"{path}.servers_from", inventory, findings)
+    if "pool" not in item:
+        return sources
+    pool, where = item["pool"], f"pools.{item['pool']}"
+    if pool not in inventory.pools:
+        findings.problem(f"{path}.pool", f"no such pool; known: {', '.join(inventory.pools) or 'none'}", pool)
+        return sources
+    if not isinstance(inventory.pools[pool], Mapping):
+        findings.problem(where, "must be a dict", inventory.pools[pool])
+        return sources
+    content = inventory.pools[pool]
+    for name in content:
+        if name not in ("servers", "servers_from"):
+            findings.problem(f"{where}.{name}", "unknown key; known: servers, servers_from")
+    sources += _listed(content, where, findings)
+    if "servers_from" in content:
+        sources += _from_group(content["servers_from"], f"{where}.servers_from", inventory, findings)
+    return sources
+
+
+def _listed(content: Mapping[str, Any], path: str, findings: Findings) -> List[_Source]:
+    items = _values.records(content.get("servers", []), f"{path}.servers", findings, _model.MAX_SERVERS)
+    return [_Source(f"{path}.servers[{i}]", written) for i, written in enumerate(items)]
+
+
+def _from_group(value: object, path: str, inventory: Inventory, findings: Findings) -> List[_Source]:
+    """One server per host of a group, in the inventory's order."""
+    names = _values.record(_FROM_FIELDS, value, path, findings)
+    if names is None or "group" not in names or "address" not in names:
+        return []
+    sources = []
+    for host in _group(names["group"], f"{path}.group", inventory, findings):
+        variables = inventory.hostvars[host]
+        server = {}
+        for key in ("address", "weight"):
+            if key not in names:
+                continue
+            if names[key] in variables:
+                server[key] = variables[names[key]]
+            else:
+                rule = f"host {host} of group {names['group']} has no variable of this name"
+                findings.problem(f"{path}.{key}", rule, names[key])
+        sources.append(_Source(f"{path}[{host}]", server))
+    return sources
+
+
+def _group(value: object, path: str, inventory: Inventory, findings: Findings) -> Sequence[str]:
+    if not isinstance(value, str) or value not in inventory.groups:
+        findings.problem(path, "no such group in the inventory", value)
+        return ()
+    return inventory.groups[value]
+
+
+def flows(resolved: Sequence[Resolved], sources: Sequence[object] = ()) -> List[Dict[str, Any]]:
+    """What the director must masquerade so that answers come back to it: service, server and, where ``sources`` holds an address of
+    the server's family, that fixed source.
+
+    :raises InvalidInput: a source is no address, or there are two of one family.
+    """
+    findings = Findings()
+    fixed: Dict[int, str] = {}
+    for i, source in enumerate(sources):
+        try:
+            packed = _values.unicast(source)
+        except BadValue as error:
+            findings.problem(f"source[{i}]", str(error), source)
+            continue
+        if len(packed) in fixed:
+            findings.problem(f"source[{i}]", "must be the only one of its family", source)
+        fixed[len(packed)] = _values.show_address(packed)
+    findings.raise_problems()
+    found = []
+    for service in resolved:
+        for key, return_path in sorted(service.return_paths.items()):
+            if return_path != "snat":
+                continue
+            server = {"address": _values.show_address(key.address), "port": key.port}
+            flow: Dict[str, Any] = {"service": _model.key_params(service.entry.service.key), "server": server}
+            if len(key.address) in fixed:
+                flow["source"] = fixed[len(key.address)]
+            found.append(flow)
+    return found

@@ -1,0 +1,350 @@
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection: nothing outside l4lb.ipvs may import it.
+
+"""What to ask of each service to see its scheduler at work, and whether the answers are what the scheduler promises.
+
+Sources of the rules: ``net/netfilter/ipvs/ip_vs_<scheduler>.c`` and ip_vs_core.c (ip_vs_sched_persist).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
+
+from ..module_utils import _model, _values
+from ..module_utils._errors import Findings
+from ..module_utils._model import FLAG_PERSISTENT, Entry, ServerKey
+from ..module_utils._values import Field
+
+#: Connections per service, at least, where they are judged by their number.
+USUAL_CONNECTIONS = 30
+#: A cycle of wrr longer than this is not run through: weights in the thousands would take as many connections.
+LONGEST_CYCLE = 300
+#: Source ports of a service scheduled by source port, and how often each is used.
+SOURCE_PORTS, REPEATS, FIRST_SOURCE_PORT = 60, 2, 20000
+#: Points of a hundred by which a share may miss its weight's where the scheduler goes by the number of connections.
+TOLERANCE = 20
+
+SETTINGS = (
+    Field("send", lambda value: value),
+    Field("pattern", lambda value: value),
+    Field("timeout", lambda value: value),
+    Field("names", lambda value: value),
+    Field("address", _values.unicast),
+    Field("port", _values.integer(1, 65535)),
+    Field("protocol", _values.choice(*_model.PROTOCOLS)),
+)
+PROBE_SETTINGS = ("send", "pattern", "timeout")
+
+
+class Answers(NamedTuple):
+    """What came of the connections to one service: how many each server took, and which took those of each source port."""
+
+    attempts: int
+    failures: Mapping[str, int]
+    counts: Dict[ServerKey, int]
+    by_port: Dict[str, List[ServerKey]]
+    strangers: Dict[str, int]
+
+
+class Rule(NamedTuple):
+    """How a scheduler is asked and judged: the keys of the target, and a function to the faults of the answers."""
+
+    title: str
+    target: Callable[[Entry], Dict[str, Any]]
+    judge: Callable[[Entry, Answers], List[str]]
+
+
+# -------------------------------------------------------------------------------------------------------------------------- rules
+
+
+def _weights(entry: Entry) -> Dict[ServerKey, int]:
+    """The servers that take new connections. rr and lc look only whether there is a weight."""
+    by_turns = entry.service.scheduler in ("rr", "lc")
+    return {
+        key: 1 if by_turns else server.weight for key, server in sorted(entry.servers.items()) if server.weight > 0
+    }
+
+
+def _cycle(entry: Entry) -> Dict[ServerKey, int]:
+    """How often each server comes up in one round."""
+    weights = _weights(entry)
+    divisor = math.gcd(*weights.values()) if weights else 1
+    return {key: weight // divisor for key, weight in weights.items()}
+
+
+def _cycles_target(entry: Entry) -> Dict[str, Any]:
+    length = sum(_cycle(entry).values())
+    return {"count": length * math.ceil(USUAL_CONNECTIONS / length)} if 0 < length <= LONGEST_CYCLE else _many(entry)
+
+
+def _judge_cycles(entry: Entry, answers: Answers) -> List[str]:
+    """rr and wrr: every round gives each server its number of connections; one off is another client's connection in between."""
+    cycle = _cycle(entry)
+    length = sum(cycle.values())
+    if length > LONGEST_CYCLE:
+        return _judge_shares(entry, answers)
+    rounds = answers.attempts / length
+    return [
+        f"{_model.server_text(key)} took {answers.counts.get(key, 0)}, not {times * rounds:.0f}"
+        for key, times in cycle.items()
+        if abs(answers.counts.get(key, 0) - times * rounds) > 1
+    ] + _silent(entry, answers)
+
+
+def _many(entry: Entry) -> Dict[str, Any]:
+    return {"count": max(USUAL_CONNECTIONS, 10 * len(_weights(entry)))}
+
+
+def _judge_shares(entry: Entry, answers: Answers) -> List[str]:
+    """lc, wlc and twos: near the share of the weight, for they also see the connections that others made before."""
+    weights = _weights(entry)
+    total, taken = sum(weights.values()), sum(answers.counts.values())
+    faults = []
+    for key, weight in weights.items():
+        share, wanted = 100 * answers.counts.get(key, 0) / max(taken, 1), 100 * weight / total
+        if abs(share - wanted) > TOLERANCE:
+            faults.append(f"{_model.server_text(key)} took {share:.0f} %, more than {TOLERANCE} points from {wanted:.0f} %")
+    # a server of a small weight may stay silent by the same tolerance
+    return faults or (_silent(entry, answers) if taken * min(weights.values(), default=1) >= 5 * total else [])
+
+
+def _silent(entry: Entry, answers: Answers) -> List[str]:
+    return [f"{_model.server_text(key)} never answered" for key in _weights(entry) if not answers.counts.get(key)]
+
+
+def _ports_target(entry: Entry) -> Dict[str, Any]:
+    ports = max(SOURCE_PORTS, 20 * len(_weights(entry)))
+    return {"count": ports, "source_port": FIRST_SOURCE_PORT, "repeat": REPEATS}
+
+
+def _judge_ports(entry: Entry, answers: Answers) -> List[str]:
+    """sh-port and mh-port: one source port, one server; over many ports every server."""
+    torn = [port for port, keys in answers.by_port.items() if len(set(keys)) > 1]
+    faults = [f"{len(torn)} source ports reached more than one server, {torn[0]} for one"] if torn else []
+    return faults + _silent(entry, answers)
+
+
+def _few(dummy: Entry) -> Dict[str, Any]:
+    return {"count": 10}
+
+
+def _judge_one(dummy: Entry, answers: Answers) -> List[str]:
+    """sh, dh, mh, lblc, lblcr and persistence: one client, one service address, so one server."""
+    reached = sorted(key for key, count in answers.counts.items() if count)
+    if len(reached) < 2:
+        return []
+    return [f"one client reached {len(reached)} servers: {', '.join(map(_model.server_text, reached))}"]
+
+
+def _judge_heaviest(entry: Entry, answers: Answers) -> List[str]:
+    """fo and ovf: the heaviest server, until it has too many connections."""
+    weights = _weights(entry)
+    return [
+        f"{_model.server_text(key)} answered, though its weight is not the highest"
+        for key, count in sorted(answers.counts.items())
+        if count and weights.get(key, 0) not in (0, max(weights.values()))
+    ]
+
+
+def _judge_any(dummy_entry: Entry, dummy: Answers) -> List[str]:
+    """sed and nq: one client at a time always finds the same server idle, so nothing more can be said."""
+    return []
+
+
+_CYCLES = Rule("in turn", _cycles_target, _judge_cycles)
+_SHARES = Rule(f"by connections, {TOLERANCE} points allowed", _many, _judge_shares)
+_PORTS = Rule("by source port", _ports_target, _judge_ports)
+_ONE = Rule("one server for one client", _few, _judge_one)
+_HEAVIEST = Rule("the heaviest", _few, _judge_heaviest)
+_ANY = Rule("any idle server", _few, _judge_any)
+_RULES = {
+    "rr": _CYCLES,
+    "wrr": _CYCLES,
+    "lc": _SHARES,
+    "wlc": _SHARES,
+    "twos": _SHARES,
+    "sh": _ONE,
+    "dh": _ONE,
+    "mh": _ONE,
+    "lblc": _ONE,
+    "lblcr": _ONE,
+    "fo": _HEAVIEST,
+    "ovf": _HEAVIEST,
+    "sed": _ANY,
+    "nq": _ANY,
+}
+
+
+def rule_of(entry: Entry) -> Rule:
+    """The rule by which the service is asked and judged."""
+    service = entry.service
+    if service.flags & FLAG_PERSISTENT:
+        return _ONE
+    if {"sh-port", "mh-port"} & set(_model.flag_names(service.scheduler, service.flags)):
+        return _PORTS
+    return _RULES[service.scheduler]
+
+
+# ------------------------------------------------------------------------------------------------------------------------ asking
+
+
+class _Asked(NamedTuple):
+    """A service, the settings for it, and where to reach it (``None``: nowhere known)."""
+
+    entry: Entry
+    settings: Mapping[str, Any]
+    place: Optional[Dict[str, Any]]
+
+
+def _asked(services: object, verify: object) -> List[_Asked]:
+    findings = Findings()
+    table = _model.parse_services(services, "services", findings)
+    chosen = _settings(verify, findings)
+    findings.raise_problems()
+    asked = []
+    for written in services if isinstance(services, (list, tuple)) else ():
+        key = _model.parse_key({n: written[n] for n in _KEY_NAMES if n in written}, "", findings)
+        if key is None:
+            continue
+        settings = chosen.get(str(written.get("name")), chosen.get("default", {}))
+        place: Optional[Dict[str, Any]] = None
+        if not key.fwmark and key.port:
+            place = _model.key_params(key)
+        elif "port" in settings and ("address" in settings or key.address):
+            place = {
+                "address": _values.show_address(settings.get("address", key.address)),
+                "port": settings["port"],
+                "protocol": settings.get("protocol", "tcp") if key.fwmark else _model.key_params(key)["protocol"],
+            }
+        asked.append(_Asked(table[key], settings, place))
+    return asked
+
+
+_KEY_NAMES = tuple(field.name for field in _model.KEY_FIELDS)
+
+
+def _settings(verify: object, findings: Findings) -> Dict[str, Dict[str, Any]]:
+    if not isinstance(verify, Mapping):
+        findings.problem("ipvs_verify", "must be a dict of service names, or default, to settings", verify)
+        return {}
+    chosen: Dict[str, Dict[str, Any]] = {}
+    for name, value in verify.items():
+        chosen[str(name)] = _values.record(SETTINGS, value, f"ipvs_verify.{name}", findings) or {}
+    return chosen
+
+
+def targets(services: object, verify: object) -> List[Dict[str, Any]]:
+    """The targets of ``ipvs_probe`` for the plain ``services``: as many connections as the scheduler's rule needs.
+
+    ``verify`` maps the names of services, or ``default`` for all others, to ``send``, ``pattern``, ``timeout``, ``names``, and for a
+    service without an address or port of its own ``address``, ``port`` and ``protocol``.
+
+    :raises InvalidInput: naming every problem of both.
+    """
+    return [
+        {
+            "name": _model.key_text(asked.entry.service.key),
+            **asked.place,
+            **rule_of(asked.entry).target(asked.entry),
+            **{name: asked.settings[name] for name in PROBE_SETTINGS if name in asked.settings},
+        }
+        for asked in _asked(services, verify)
+        if asked.place is not None
+    ]
+
+
+# ------------------------------------------------------------------------------------------------------------------------ judging
+
+
+def judge(
+    services: object,
+    results: Sequence[Mapping[str, Any]],
+    verify: object,
+    before: Optional[Sequence[Mapping[str, Any]]] = None,
+    after: Optional[Sequence[Mapping[str, Any]]] = None,
+) -> List[Dict[str, Any]]:
+    """One verdict per service: ``service``, ``passed`` and ``line``, the sentence for the reader.
+
+    ``results`` are the targets of ``ipvs_probe``. Where a service has no pattern, who answered comes from the connections that its
+    servers counted between ``before`` and ``after``, the counters of ``ipvs_info``.
+    """
+    found = {str(result["name"]): result for result in results}
+    verdicts = []
+    for asked in _asked(services, verify):
+        name = _model.key_text(asked.entry.service.key)
+        if name not in found:
+            line = f"FAIL {name}: not checked: ipvs_verify must name a port (and an address) that reaches it"
+            verdicts.append({"service": name, "passed": False, "line": line})
+            continue
+        counted = _counted(asked.entry, before or (), after or ())
+        answers = _answers(asked, found[name], counted)
+        faults = _faults(asked.entry, answers)
+        verdicts.append({"service": name, "passed": not faults, "line": _line(name, asked.entry, answers, faults)})
+    return verdicts
+
+
+def _answers(asked: _Asked, result: Mapping[str, Any], counted: Dict[ServerKey, int]) -> Answers:
+    if "pattern" not in asked.settings:
+        return Answers(result["attempts"], result["failures"], counted, {}, {})
+    keys = _names(asked)
+    counts: Dict[ServerKey, int] = {}
+    for name, number in result["answers"].items():
+        if name in keys:
+            counts[keys[name]] = counts.get(keys[name], 0) + number
+    by_port = {port: [keys[name] for name in names if name in keys] for port, names in result["by_port"].items()}
+    strangers = {name: number for name, number in result["answers"].items() if name not in keys}
+    return Answers(result["attempts"], result["failures"], counts, by_port, strangers)
+
+
+def _names(asked: _Asked) -> Dict[str, ServerKey]:
+    """What a server may call itself: its address with or without its port, or a name that ``names`` gives to one of these."""
+    keys = {_model.server_text(key): key for key in asked.entry.servers}
+    shared = [key.address for key in keys.values()]
+    keys.update({_values.show_address(k.address): k for k in asked.entry.servers if shared.count(k.address) == 1})
+    named = {str(name): keys[str(own)] for name, own in asked.settings.get("names", {}).items() if str(own) in keys}
+    return {**keys, **named}
+
+
+def _counted(
+    entry: Entry, before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]
+) -> Dict[ServerKey, int]:
+    first, last = _connections(entry, before), _connections(entry, after)
+    return {key: last.get(key, 0) - first.get(key, 0) for key in sorted(last)}
+
+
+def _connections(entry: Entry, counters: Sequence[Mapping[str, Any]]) -> Dict[ServerKey, int]:
+    raise NotImplementedError
+
+
+def _faults(entry: Entry, answers: Answers) -> List[str]:
+    """Every way in which the answers break a promise; the general ones first, for they often explain the others."""
+    if not _weights(entry):
+        return [f"{number} answers came from {name}" for name, number in answers.strangers.items()] + _rested(entry, answers)
+    failed = sum(answers.failures.values())
+    faults = []
+    if failed:
+        reasons = ", ".join(f"{reason} ({number})" for reason, number in sorted(answers.failures.items()))
+        faults.append(f"{failed} of {answers.attempts} connections failed: {reasons}")
+    faults += [f"{number} answers came from {name}, which is no server of it" for name, number in answers.strangers.items()]
+    return faults + _rested(entry, answers) + rule_of(entry).judge(entry, answers)
+
+
+def _rested(entry: Entry, answers: Answers) -> List[str]:
+    return [
+        f"{_model.server_text(key)} answered {count} times with weight 0"
+        for key, count in sorted(answers.counts.items())
+        if count and entry.servers[key].weight == 0
+    ]
+
+
+def _line(name: str, entry: Entry, answers: Answers, faults: Sequence[str]) -> str:
+    shares = ", ".join(
+        f"{_model.server_text(key)} {answers.counts.get(key, 0)}" for key in sorted(entry.servers)
+    )
+    scheduler = " ".join([entry.service.scheduler, *_model.flag_names(entry.service.scheduler, entry.service.flags)])
+    answered = answers.attempts - sum(answers.failures.values())
+    summary = f"{name} {scheduler} ({rule_of(entry).title}): {answered} of {answers.attempts} answered: {shares}"
+    return f"FAIL {summary}: {'; '.join(faults)}" if faults else f"PASS {summary}"

@@ -1,0 +1,223 @@
+#!/usr/bin/env python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs the parts of the test suite one after the other and adds up what they report.
+
+A part that fails does not stop the next one. Each has its log under build/logs; the tail of a failing one is shown.
+The last line is ``N passed, N failed, N skipped``; the exit status is 1 after a failure, or after a skip whose reason
+does not stand in tests/skips.yml.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import os
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from checkout import ROOT
+
+LOGS = ROOT / "build" / "logs"
+RESULTS = ROOT / "build" / "results"
+HEARTBEAT = 30  # seconds between signs of life of a long part
+TAIL = 40  # lines of a failing log
+
+
+@dataclass(frozen=True)
+class Part:
+    """One command of the suite.
+
+    :param name: What the part is called on the command line, in the log and in the summary.
+    :param command: The argument list. ``{junit}`` becomes the path where the command is to write JUnit XML, which is
+        then counted test by test. The same path is in the environment variable ``JUNIT_XML``.
+    :param quick: Whether the part belongs to ``make check``.
+    :param reports: A glob of other JUnit files to count, relative to the repository's root.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    quick: bool = False
+    reports: str = ""
+
+    @property
+    def slug(self) -> str:
+        return self.name.replace(" ", "-")
+
+    @property
+    def junit(self) -> Path:
+        return RESULTS / f"{self.slug}.xml"
+
+    def expects_reports(self) -> bool:
+        return bool(self.reports) or any("{junit}" in word for word in self.command)
+
+    def report_files(self) -> list[Path]:
+        files = sorted(ROOT.glob(self.reports)) if self.reports else []
+        return [*files, self.junit] if self.junit.exists() else files
+
+
+def pytest(*paths: str) -> tuple[str, ...]:
+    return ("python", "-m", "pytest", "-q", "--junit-xml={junit}", *paths)
+
+
+def integration_parts() -> list[Part]:
+    if not (ROOT / "tests" / "integration" / "run").exists():
+        return []
+    return [Part("integration", ("tests/integration/run",))]
+
+
+def molecule_parts() -> list[Part]:
+    scenarios = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
+    return [Part(f"molecule {name}", ("molecule", "test", "-s", name)) for name in scenarios if name != "default"]
+
+
+def all_parts() -> list[Part]:
+    """The suite, in the order in which it runs: what answers soonest comes first."""
+    return [
+        Part("ruff check", ("ruff", "check", "."), quick=True),
+        Part("ruff format", ("ruff", "format", "--check", "."), quick=True),
+        Part("mypy", ("mypy",), quick=True),
+        Part("unit", pytest("tests/unit"), quick=True),
+        Part("ansible-lint", ("ansible-lint", "--offline", "--strict"), quick=True),
+        Part("changelog", ("antsibull-changelog", "lint")),
+        Part("docs", ("scripts/lint-docs.sh",)),
+        Part("build", ("ansible-galaxy", "collection", "build", "--force", "--output-path", "build")),
+        Part("sanity", ("scripts/sanity.py",), reports="build/sanity/**/tests/output/junit/*.xml"),
+        *integration_parts(),
+        *molecule_parts(),
+    ]
+
+
+@dataclass
+class Outcome:
+    """What one part reported."""
+
+    part: Part
+    seconds: float = 0.0
+    passed: int = 0
+    failed: list[str] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+    def counts(self) -> str:
+        return f"{self.passed} passed, {len(self.failed)} failed, {len(self.skipped)} skipped"
+
+
+def count_report(path: Path, outcome: Outcome) -> None:
+    """Add the test cases of one JUnit XML file to *outcome*."""
+    for case in ET.parse(path).iter("testcase"):
+        name = "::".join(filter(None, (case.get("classname"), case.get("name"))))
+        skipped = case.find("skipped")
+        if case.find("failure") is not None or case.find("error") is not None:
+            outcome.failed.append(name)
+        elif skipped is not None:
+            outcome.skipped.append((name, skipped.get("message") or skipped.text or ""))
+        else:
+            outcome.passed += 1
+
+
+def last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").rstrip().splitlines()
+    return lines[-1][:100] if lines else ""
+
+
+def run(part: Part) -> Outcome:
+    """Run one part, showing a sign of life while it lasts, and count what it reports."""
+    log = LOGS / f"{part.slug}.log"
+    for stale in part.report_files():
+        stale.unlink()
+    command = [word.replace("{junit}", str(part.junit)) for word in part.command]
+    environment = {**os.environ, "JUNIT_XML": str(part.junit), "PYTHONUNBUFFERED": "1"}
+    outcome = Outcome(part)
+    start = time.monotonic()
+    with log.open("w") as output:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        while True:
+            try:
+                status = process.wait(HEARTBEAT)
+                break
+            except subprocess.TimeoutExpired:
+                print(f"      {time.monotonic() - start:5.0f} s  {last_line(log)}", flush=True)
+    outcome.seconds = time.monotonic() - start
+
+    reports = part.report_files()
+    for report in reports:
+        count_report(report, outcome)
+    if status != 0 and not outcome.failed:
+        outcome.failed.append(f"{part.name} (exit status {status})")
+    elif part.expects_reports() and not (outcome.passed or outcome.failed or outcome.skipped):
+        outcome.failed.append(f"{part.name} (reported no test at all)")
+    elif not reports and status == 0:
+        outcome.passed = 1
+
+    print(f"      {outcome.seconds:5.1f} s  {outcome.counts()}", flush=True)
+    if outcome.failed:
+        print(f"      The end of {log.relative_to(ROOT)}:")
+        print("\n".join(f"      | {line}" for line in log.read_text(errors="replace").splitlines()[-TAIL:]), flush=True)
+    return outcome
+
+
+def unexpected_skips(outcomes: list[Outcome]) -> list[str]:
+    """The skips without a reason in tests/skips.yml."""
+    allowed = yaml.safe_load((ROOT / "tests" / "skips.yml").read_text())["skips"]
+    return [
+        f"{outcome.part.name}: {name}: {message}"
+        for outcome in outcomes
+        for name, message in outcome.skipped
+        if not any(
+            entry["part"] == outcome.part.name and entry["reason"] and fnmatch.fnmatchcase(name, entry["test"])
+            for entry in allowed
+        )
+    ]
+
+
+def choose(parts: list[Part], names: list[str], quick: bool) -> list[Part]:
+    unknown = set(names) - {part.name for part in parts}
+    if unknown:
+        sys.exit(f"no such part: {', '.join(sorted(unknown))} (--list names them)")
+    return [part for part in parts if (part.name in names if names else part.quick or not quick)]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Run the test suite, or the parts named.")
+    parser.add_argument("parts", nargs="*", metavar="PART")
+    parser.add_argument("--quick", action="store_true", help="only what needs no machines and answers in minutes")
+    parser.add_argument("--list", action="store_true", help="name the parts and stop")
+    arguments = parser.parse_args()
+    parts = choose(all_parts(), arguments.parts, arguments.quick)
+    if arguments.list:
+        print("\n".join(part.name for part in parts))
+        return 0
+
+    LOGS.mkdir(parents=True, exist_ok=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    outcomes = []
+    for number, part in enumerate(parts, 1):
+        print(f"[{number:2}/{len(parts)}] {part.name}", flush=True)
+        outcomes.append(run(part))
+
+    width = max(len(part.name) for part in parts)
+    print("\nTimes and counts")
+    for outcome in outcomes:
+        print(f"  {outcome.part.name:{width}}  {outcome.seconds:7.1f} s  {outcome.counts()}")
+    print(f"  {'total':{width}}  {sum(outcome.seconds for outcome in outcomes):7.1f} s")
+
+    failed = [f"{outcome.part.name}: {name}" for outcome in outcomes for name in outcome.failed]
+    unexpected = unexpected_skips(outcomes)
+    for title, names in (("Failed", failed), ("Skipped without a reason in tests/skips.yml", unexpected)):
+        if names:
+            print(f"\n{title}")
+            print("\n".join(f"  {name}" for name in names))
+
+    passed = sum(outcome.passed for outcome in outcomes)
+    skipped = sum(len(outcome.skipped) for outcome in outcomes)
+    print(f"\n{passed} passed, {len(failed)} failed, {skipped} skipped")
+    return 1 if failed or unexpected else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

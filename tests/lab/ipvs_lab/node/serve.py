@@ -1,0 +1,158 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Answers on the given ports with one line: this host's name and the client's address as it is seen here.
+
+``l4lb-serve tcp:80 tcp:8443 udp:53``. Over TCP each line gets that line back, until the client closes; a line that
+starts with GET or HEAD gets it as an HTTP response, and the connection is closed. Over UDP each datagram gets it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import sys
+from collections.abc import Callable
+
+IP_PKTINFO = 8  # include/uapi/linux/in.h; Python 3.11 has no name for it
+NAME = socket.gethostname()
+MAX_REQUEST = 65536  # bytes of a line or of the head of an HTTP request
+
+
+def answer(address: str) -> bytes:
+    return f"{NAME} {address.removeprefix('::ffff:')}\n".encode()
+
+
+def http(request: bytes, body: bytes) -> bytes:
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    return head.encode() + (b"" if request.startswith(b"HEAD ") else body)
+
+
+class Server:
+    """One epoll loop over all listening sockets and connections."""
+
+    def __init__(self) -> None:
+        self.epoll = select.epoll()
+        self.handlers: dict[int, Callable[[], None]] = {}
+        self.open: dict[int, socket.socket] = {}
+
+    def watch(self, sock: socket.socket, handler: Callable[[], None]) -> None:
+        sock.setblocking(False)
+        self.handlers[sock.fileno()] = handler
+        self.open[sock.fileno()] = sock
+        self.epoll.register(sock, select.EPOLLIN)
+
+    def close(self, sock: socket.socket) -> None:
+        if sock.fileno() in self.handlers:
+            del self.handlers[sock.fileno()], self.open[sock.fileno()]
+        sock.close()
+
+    def listen_tcp(self, port: int) -> None:
+        sock = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind(("::", port))
+        sock.listen(4096)
+        self.watch(sock, lambda: self.accept(sock))
+
+    def listen_udp(self, port: int) -> None:
+        """Listen with one socket per family: the answer must leave from the very address that was asked."""
+        for family, host, level, option, info in (
+            (socket.AF_INET, "0.0.0.0", socket.IPPROTO_IP, IP_PKTINFO, IP_PKTINFO),
+            (socket.AF_INET6, "::", socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, socket.IPV6_PKTINFO),
+        ):
+            sock = socket.socket(family, socket.SOCK_DGRAM)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.setsockopt(level, option, 1)
+            sock.bind((host, port))
+            self.watch(sock, lambda sock=sock, level=level, info=info: self.echo(sock, level, info))  # type: ignore[misc]
+
+    def accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                sock, peer = listener.accept()
+            except BlockingIOError:
+                return
+            except ConnectionAbortedError:
+                continue
+            sock.setblocking(False)
+            pending = bytearray()
+            reply = answer(peer[0])
+            # the request is often there already: then the connection is served without a look at epoll
+            if self.converse(sock, pending, reply):
+                self.watch(sock, lambda sock=sock, pending=pending, reply=reply: self.serve(sock, pending, reply))  # type: ignore[misc]
+
+    def serve(self, sock: socket.socket, pending: bytearray, reply: bytes) -> None:
+        self.converse(sock, pending, reply)
+
+    def converse(self, sock: socket.socket, pending: bytearray, reply: bytes) -> bool:
+        """Answer what has arrived; return whether the connection stays open."""
+        try:
+            data = sock.recv(MAX_REQUEST)
+        except BlockingIOError:
+            return True
+        except OSError:
+            self.close(sock)
+            return False
+        pending += data
+        if data and len(pending) < MAX_REQUEST:
+            if not pending.startswith((b"GET ", b"HEAD ")):
+                lines = pending.count(b"\n")
+                del pending[: pending.rfind(b"\n") + 1]
+                return self.send(sock, reply * lines)
+            if b"\r\n\r\n" not in pending:
+                return True
+            self.send(sock, http(bytes(pending), reply))
+        self.close(sock)
+        return False
+
+    def send(self, sock: socket.socket, data: bytes) -> bool:
+        try:
+            sock.sendall(data)
+        except OSError:
+            self.close(sock)
+            return False
+        return True
+
+    def echo(self, sock: socket.socket, level: int, info: int) -> None:
+        while True:
+            try:
+                dummy, ancillary, dummy_flags, peer = sock.recvmsg(2048, 64)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue
+            source = [(level, info, data) for lev, kind, data in ancillary if (lev, kind) == (level, info)]
+            try:
+                sock.sendmsg([answer(peer[0])], source, 0, peer)
+            except OSError as error:
+                print(f"answer to {peer[0]}: {error}", file=sys.stderr)
+
+    def run(self) -> None:
+        while True:
+            for descriptor, dummy in self.epoll.poll():
+                handler = self.handlers.get(descriptor)
+                if handler:
+                    handler()
+
+
+def ready() -> None:
+    """Tell systemd that the ports are open (sd_notify(3))."""
+    path = os.environ.get("NOTIFY_SOCKET")
+    if path:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.sendto(b"READY=1", path)
+
+
+def main() -> None:
+    server = Server()
+    for word in sys.argv[1:]:
+        protocol, dummy, port = word.partition(":")
+        {"tcp": server.listen_tcp, "udp": server.listen_udp}[protocol](int(port))
+    ready()
+    server.run()
+
+
+if __name__ == "__main__":
+    main()
