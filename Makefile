@@ -3,6 +3,7 @@
 
 .DEFAULT_GOAL := help
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export MOLECULE_GLOB := molecule/*/molecule.yml
 unexport ANSIBLE_COLLECTIONS_PATH
 
 .PHONY: help setup setup-checks check test sanity plant matrix demo demo-down clean

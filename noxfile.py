@@ -13,6 +13,7 @@ import nox
 
 nox.options.sessions = ["core", "target"]
 nox.options.error_on_missing_interpreters = False
+nox.options.reuse_venv = "yes"
 
 CORES = {
     "2.18": ("3.11", "3.12", "3.13"),

@@ -73,7 +73,11 @@ def integration_parts() -> list[Part]:
 
 def molecule_parts() -> list[Part]:
     scenarios = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
-    return [Part(f"molecule {name}", ("molecule", "test", "-s", name)) for name in scenarios if name != "default"]
+    return [
+        Part(f"molecule {name}", ("molecule", "test", "-s", name), reports=f"build/molecule/{name}/*.xml")
+        for name in scenarios
+        if name != "default"  # it owns the lab and is part of every other
+    ]
 
 
 def all_parts() -> list[Part]:

@@ -38,7 +38,7 @@ class Written(NamedTuple):
     errors: dict[int, int]
 
 
-#: What ``_wire.decode_statistics`` gives, of a service (without a server key) or of one of its servers.
+#: What ``_wire.statistics_of`` gives, of a service (without a server key) or of one of its servers.
 Statistics = dict[tuple[ServiceKey, Optional[ServerKey]], dict[str, dict[str, int]]]
 
 
@@ -75,8 +75,8 @@ class Client:
 
     def _resolve(self) -> int:
         try:
-            for reply in self._exchange(_wire.family_request("IPVS"), _wire.GENL_ID_CTRL, _wire.NLM_F_ACK):
-                return _wire.decode_family(self._buffer, reply)
+            for number, _name in self._exchange(_wire.family_request("IPVS"), _wire.FAMILY, _wire.GENL_ID_CTRL):
+                return int(number)
         except KernelRefused as error:
             if error.errno != errno.ENOENT:
                 raise
@@ -86,29 +86,15 @@ class Client:
 
     def info(self) -> tuple[str, int]:
         """IPVS's version and the size of its connection table."""
-        for reply in self._exchange(_wire.read_request(_wire.GET_INFO), self._family, _wire.NLM_F_ACK):
-            return _wire.decode_info(self._buffer, reply)
+        for version, size in self._exchange(_wire.read_request(_wire.GET_INFO), _wire.INFO, self._family):
+            return _wire.version_text(version), size
         raise IpvsError("the kernel's IPVS does not tell its version")
-
-    def services(self) -> Iterator[tuple[Service, _wire.Reply]]:
-        """Every service. A reply is good for :meth:`statistics` until the next one is asked for."""
-        for reply in self._exchange(_wire.read_request(_wire.GET_SERVICE), self._family, _wire.NLM_F_DUMP):
-            yield _wire.decode_service(self._buffer, reply), reply
-
-    def servers(self, key: ServiceKey) -> Iterator[tuple[Server, _wire.Reply]]:
-        """Every server of a service, newest first; none for a service that is not there."""
-        for reply in self._exchange(_wire.read_request(_wire.GET_DEST, key), self._family, _wire.NLM_F_DUMP):
-            yield _wire.decode_server(self._buffer, reply, key.family), reply
-
-    def statistics(self, reply: _wire.Reply) -> dict[str, dict[str, int]]:
-        """The counters of the service or server whose reply was read last."""
-        return _wire.decode_statistics(self._buffer, reply)
 
     def service(self, key: ServiceKey) -> Optional[Service]:
         """One service by its key, or ``None``."""
         try:
-            for reply in self._exchange(_wire.read_request(_wire.GET_SERVICE, key), self._family, _wire.NLM_F_ACK):
-                return _wire.decode_service(self._buffer, reply)
+            for row in self._exchange(_wire.read_request(_wire.GET_SERVICE, key), _wire.SERVICE, self._family):
+                return _wire.service_of(row)
         except KernelRefused as error:
             if error.errno != errno.ESRCH:
                 raise
@@ -163,11 +149,13 @@ class Client:
     def _read_services(self, statistics: Optional[Statistics] = None) -> dict[ServiceKey, Service]:
         services: dict[ServiceKey, Service] = {}
         count = 0
-        for service, reply in self.services():
+        request = _wire.read_request(_wire.GET_SERVICE)
+        for row in self._exchange(request, _wire.SERVICE, self._family, _wire.NLM_F_DUMP):
+            service = _wire.service_of(row)
             services[service.key] = service
             count += 1
             if statistics is not None:
-                statistics[service.key, None] = self.statistics(reply)
+                statistics[service.key, None] = _wire.statistics_of(row)
         if count != len(services):
             raise _Torn
         return services
@@ -175,11 +163,13 @@ class Client:
     def _read_servers(self, key: ServiceKey, statistics: Optional[Statistics] = None) -> dict[ServerKey, Server]:
         servers: dict[ServerKey, Server] = {}
         count = 0
-        for server, reply in self.servers(key):
+        request = _wire.read_request(_wire.GET_DEST, key)
+        for row in self._exchange(request, _wire.SERVER, self._family, _wire.NLM_F_DUMP):
+            server = _wire.server_of(row, key.family)
             servers[server.key] = server
             count += 1
             if statistics is not None:
-                statistics[key, server.key] = self.statistics(reply)
+                statistics[key, server.key] = _wire.statistics_of(row)
         if count != len(servers):
             raise _Torn
         return servers
@@ -209,7 +199,11 @@ class Client:
         )
         errors: dict[int, int] = {}
         while True:
-            for reply in self._receive():
+            size = self._receive()
+            start = 0
+            while start < size:
+                reply = _wire.reply_at(self._buffer, start, size)
+                start = reply.following
                 if reply.kind != _wire.NLMSG_ERROR or not first <= reply.sequence <= last:
                     continue
                 number = _wire.error_number(self._buffer, reply)
@@ -220,39 +214,45 @@ class Client:
 
     # transport
 
-    def _exchange(self, request: _wire.Request, kind: int, flags: int) -> Iterator[_wire.Reply]:
-        """Send one request and give its data replies, until the kernel says that this was all."""
+    def _exchange(
+        self, request: _wire.Request, decoder: _wire.Decoder, kind: int, flags: int = _wire.NLM_F_ACK
+    ) -> Iterator[_wire.Row]:
+        """Send one request and give its replies as ``decoder`` reads them, until the kernel says that this was all."""
         self._sequence += 1
         sequence = self._sequence
         self._send(_wire.message(request, kind, flags, sequence))
-        done = torn = False
-        while not done:
-            for reply in self._receive():
+        torn = False
+        while True:
+            size = self._receive()
+            start = 0
+            while start < size:
+                reply = _wire.reply_at(self._buffer, start, size)
                 if reply.sequence != sequence:
-                    continue
-                if reply.kind in (_wire.NLMSG_ERROR, _wire.NLMSG_DONE):
+                    start = reply.following
+                elif reply.kind in (_wire.NLMSG_ERROR, _wire.NLMSG_DONE):
                     number = _wire.error_number(self._buffer, reply)
                     if number:
                         raise refusal(number)
-                    done = True
+                    # not before the end: the kernel refuses a second dump while one is under way
+                    if torn:
+                        raise _Torn
+                    return
                 else:
                     torn = torn or bool(reply.flags & _wire.NLM_F_DUMP_INTR)
-                    yield reply
-        # not before the end: the kernel refuses a second dump while one is under way
-        if torn:
-            raise _Torn
+                    rows, start = decoder.run(self._buffer, reply, size)
+                    yield from rows
 
     def _send(self, data: bytes) -> None:
         self._socket.send(data)
 
-    def _receive(self) -> list[_wire.Reply]:
+    def _receive(self) -> int:
         try:
             size = self._socket.recv_into(self._buffer, 0, socket.MSG_TRUNC)
         except BlockingIOError:
             raise IpvsError(f"the kernel did not answer an IPVS request within {self._timeout} s") from None
         if size > len(self._buffer):
             raise IpvsError(f"a reply of the kernel has {size} bytes, more than netlink allows")
-        return list(_wire.messages(self._buffer, size))
+        return size
 
 
 def refusal(number: int) -> IpvsError:

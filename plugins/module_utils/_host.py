@@ -3,7 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This file is private to the collection: nothing outside l4lb.ipvs may import it.
 
-"""One reading of a host that is to be a director: what it has, and what else on it has a say in balanced traffic. Read only."""
+"""One reading of a host that is to be a director: what it has, and what else on it has a say in balanced traffic.
+Read only.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ import json
 import os
 import re
 import shutil
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Optional
 
 from ._errors import IpvsError
 from ._module import Task
@@ -24,8 +27,11 @@ PROC = "/proc"
 SYS_NET = "/sys/class/net"
 KEEPALIVED = "/etc/keepalived"
 
-#: The kernel modules of load balancing: IPVS and its schedulers, connection tracking, NAT by nftables, tunnels and dummy devices.
-MODULES = re.compile(r"(ip_vs(_\w+)?|nf_conntrack|nft_\w+|ipip|ip6_tunnel|ip_gre|fou6?|sit|dummy)\Z")
+#: The kernel modules of load balancing: IPVS and its schedulers, connection tracking, NAT by nftables, tunnels
+#: and dummy devices.
+MODULES = re.compile(
+    r"(ip_vs(_\w+)?|nf_conntrack|nf_tables|nft_(chain_nat|ct|masq|nat)|ipip|ip6_tunnel|ip_gre|fou6?|sit|dummy)\Z"
+)
 COMMANDS = ("ipvsadm", "nft")
 LIBRARIES = ("pyroute2",)
 #: Tables of this collection.
@@ -34,15 +40,18 @@ OWN_TABLES = "l4lb_"
 _VIRTUAL_SERVER = re.compile(r"^\s*virtual_server(_group)?\b", re.M)
 
 
-def host_info(task: Task) -> Dict[str, Any]:
+def host_info(task: Task) -> dict[str, Any]:
     """The body of ``ipvs_host_info``.
 
     :raises IpvsError: ``ip`` or ``nft`` failed.
     """
-    forward, source_nat = read_ruleset(_json(task, ["nft", "-j", "list", "ruleset"]) if shutil.which("nft") else {})
+    modules = kernel_modules()
+    # asking would load nf_tables
+    readable = modules.get("nf_tables") == "loaded" and shutil.which("nft")
+    forward, source_nat = read_ruleset(_json(task, ["nft", "-j", "list", "ruleset"]) if readable else {})
     return {
         "changed": False,
-        "modules": kernel_modules(),
+        "modules": modules,
         "tools": {
             **{name: bool(shutil.which(name)) for name in COMMANDS},
             **{name: importlib.util.find_spec(name) is not None for name in LIBRARIES},
@@ -55,17 +64,17 @@ def host_info(task: Task) -> Dict[str, Any]:
     }
 
 
-def _json(task: Task, argv: List[str]) -> Any:
+def _json(task: Task, argv: list[str]) -> Any:
     status, output, error = task.run(argv)
     if status:
         raise IpvsError(f"{' '.join(argv)} failed: {error.strip() or status}")
     return json.loads(output or "{}")
 
 
-def kernel_modules() -> Dict[str, str]:
+def kernel_modules() -> dict[str, str]:
     """``loaded`` (or built in) or ``loadable``, by the name of each module of interest that this kernel has."""
     directory = os.path.join(LIB_MODULES, os.uname().release)
-    found: Dict[str, str] = {}
+    found: dict[str, str] = {}
     for index, state in (("modules.dep", "loadable"), ("modules.builtin", "loaded")):
         for line in _lines(os.path.join(directory, index)):
             name = os.path.basename(line.split(":", 1)[0].strip()).split(".ko", 1)[0].replace("-", "_")
@@ -88,11 +97,11 @@ def _text(path: str) -> str:
     return "".join(_lines(path))
 
 
-def _listed(directory: str) -> List[str]:
+def _listed(directory: str) -> list[str]:
     return sorted(os.listdir(directory)) if os.path.isdir(directory) else []
 
 
-def read_addresses(links: Sequence[Mapping[str, Any]]) -> List[Dict[str, Any]]:
+def read_addresses(links: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """``ip -j address`` -> name and addresses (address, prefix) of each interface; link-local ones left out."""
     return [
         {
@@ -108,15 +117,15 @@ def read_addresses(links: Sequence[Mapping[str, Any]]) -> List[Dict[str, Any]]:
     ]
 
 
-# ------------------------------------------------------------------------------------------------------------------------ nftables
+# nftables
 
 
 class Ruleset:
     """The parts of ``nft -j list ruleset`` (libnftables-json(5)) that decide about forwarded and translated packets."""
 
     def __init__(self, listing: Mapping[str, Any]) -> None:
-        self.chains: List[Mapping[str, Any]] = []
-        self.rules: Dict[Tuple[str, str, str], List[Sequence[Mapping[str, Any]]]] = {}
+        self.chains: list[Mapping[str, Any]] = []
+        self.rules: dict[tuple[str, str, str], list[Sequence[Mapping[str, Any]]]] = {}
         for item in listing.get("nftables", []):
             if "chain" in item:
                 self.chains.append(item["chain"])
@@ -124,7 +133,7 @@ class Ruleset:
                 rule = item["rule"]
                 self.rules.setdefault((rule["family"], rule["table"], rule["chain"]), []).append(rule["expr"])
 
-    def base_chains(self, kind: str, hook: str) -> List[Mapping[str, Any]]:
+    def base_chains(self, kind: str, hook: str) -> list[Mapping[str, Any]]:
         return [
             chain
             for chain in self.chains
@@ -132,9 +141,11 @@ class Ruleset:
         ]
 
     def expressions(
-        self, chain: Tuple[str, str, str], before: Tuple[Mapping[str, Any], ...] = (), seen: Tuple[str, ...] = ()
-    ) -> Iterator[Tuple[Mapping[str, Any], ...]]:
-        """Every rule that a packet in ``chain`` may meet, those of the chains it jumps to after the expressions that lead there."""
+        self, chain: tuple[str, str, str], before: tuple[Mapping[str, Any], ...] = (), seen: tuple[str, ...] = ()
+    ) -> Iterator[tuple[Mapping[str, Any], ...]]:
+        """Every rule that a packet in ``chain`` may meet, those of the chains it jumps to after the expressions
+        that lead there.
+        """
         for rule in self.rules.get(chain, []):
             yield (*before, *rule)
             for expression in rule:
@@ -144,8 +155,10 @@ class Ruleset:
                     yield from self.expressions((*chain[:2], target), led, (*seen, chain[2]))
 
 
-def read_ruleset(listing: Mapping[str, Any]) -> Tuple[List[Dict[str, Any]], List[Dict[str, Any]]]:
-    """``nft -j list ruleset`` -> the base chains of forward that drop by policy, and the rules that change sources after routing."""
+def read_ruleset(listing: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """``nft -j list ruleset`` -> the base chains of forward that drop by policy, and the rules that change
+    sources after routing.
+    """
     ruleset = Ruleset(listing)
     forward = [
         {**_named(chain), "accepts": any("accept" in one for rule in ruleset.expressions(_key(chain)) for one in rule)}
@@ -161,11 +174,11 @@ def read_ruleset(listing: Mapping[str, Any]) -> Tuple[List[Dict[str, Any]], List
     return forward, source_nat
 
 
-def _key(chain: Mapping[str, Any]) -> Tuple[str, str, str]:
+def _key(chain: Mapping[str, Any]) -> tuple[str, str, str]:
     return chain["family"], chain["table"], chain["name"]
 
 
-def _named(chain: Mapping[str, Any]) -> Dict[str, Any]:
+def _named(chain: Mapping[str, Any]) -> dict[str, Any]:
     return {"family": chain["family"], "table": f"{chain['family']} {chain['table']}", "chain": chain["name"]}
 
 
@@ -180,8 +193,10 @@ def _neutral(expression: Mapping[str, Any]) -> bool:
     return bool(expression.keys() & {"counter", "log", "comment"})
 
 
-def _match(expression: Mapping[str, Any]) -> Dict[str, Any]:
-    """What a packet must be: ``what`` in nft's words, ``op`` and ``values``; ``what`` is "" where that cannot be told."""
+def _match(expression: Mapping[str, Any]) -> dict[str, Any]:
+    """What a packet must be: ``what`` in nft's words, ``op`` and ``values``; ``what`` is "" where that cannot be
+    told.
+    """
     match = expression.get("match", {})
     left, right = match.get("left", {}), match.get("right")
     what = ""
@@ -193,8 +208,10 @@ def _match(expression: Mapping[str, Any]) -> Dict[str, Any]:
     return {"what": what, "op": match.get("op", "").replace("in", "=="), "values": values}
 
 
-def _legacy_forward(task: Task) -> List[Dict[str, Any]]:
-    """The FORWARD chains of the iptables that is not nft: it has no JSON, and its tables are loaded by asking, so ask only then."""
+def _legacy_forward(task: Task) -> list[dict[str, Any]]:
+    """The FORWARD chains of the iptables that is not nft: it has no JSON, and its tables are loaded by asking, so
+    ask only then.
+    """
     found = []
     for family, names, command in (
         ("ip", "net/ip_tables_names", "iptables-legacy"),
@@ -205,14 +222,21 @@ def _legacy_forward(task: Task) -> List[Dict[str, Any]]:
         status, output, dummy = task.run([command, "-S", "FORWARD"])
         if not status and "-P FORWARD DROP" in output:
             accepts = any(line.endswith("-j ACCEPT") for line in output.splitlines())
-            found.append({"family": family, "table": "filter", "chain": "FORWARD", "accepts": accepts})
+            found.append(
+                {
+                    "family": family,
+                    "table": f"{family} filter (iptables-legacy)",
+                    "chain": "FORWARD",
+                    "accepts": accepts,
+                }
+            )
     return found
 
 
-# -------------------------------------------------------------------------------------------------------- other owners, management
+# other owners, management
 
 
-def owners() -> List[str]:
+def owners() -> list[str]:
     """Other programs that write the IPVS table of this host."""
     found = []
     if os.path.isdir(os.path.join(SYS_NET, "kube-ipvs0")):
@@ -223,9 +247,11 @@ def owners() -> List[str]:
     return found
 
 
-def management_connection() -> Optional[Dict[str, Any]]:
-    """The address and port of this host through which the task came, from the environment of the SSH session: this process's, or
-    that of the nearest parent that has it (sudo(8) takes it away). ``None`` where there is no SSH."""
+def management_connection() -> Optional[dict[str, Any]]:
+    """The address and port of this host through which the task came, from the environment of the SSH session:
+    this process's, or that of the nearest parent that has it (sudo(8) takes it away). ``None`` where there is no
+    SSH.
+    """
     process = os.getpid()
     while process > 1:
         environment = _text(os.path.join(PROC, str(process), "environ")).split("\0")

@@ -13,7 +13,8 @@ import errno
 import re
 import socket
 import struct
-from typing import Any, Dict, List, NamedTuple, Optional, Pattern
+from re import Pattern
+from typing import Any, NamedTuple, Optional
 
 from . import _values
 from ._errors import BadValue, Findings
@@ -30,10 +31,11 @@ MAX_ATTEMPTS = 100_000
 MAX_ANSWER = 65536
 MAX_SEND = 65536
 DEFAULT_TIMEOUT = 3
-#: Targets are asked side by side; the connections to one of them one after the other, for a scheduler that takes turns is only
-#: seen to do so if nobody else asks in between.
+#: Targets are asked side by side; the connections to one of them one after the other, for a scheduler that takes
+#: turns is only seen to do so if nobody else asks in between.
 TARGETS_AT_ONCE = 16
-#: After so many failures in a row the rest of a target is given up: a dead service would take the time-out for each connection.
+#: After so many failures in a row the rest of a target is given up: a dead service would take the time-out for
+#: each connection.
 PATIENCE = 5
 GIVEN_UP = "not attempted"
 
@@ -69,13 +71,13 @@ FIELDS = (
 
 
 class Target(NamedTuple):
-    """One service to ask: ``count`` source ports from ``source_port`` on (0: any), each used ``repeat`` times."""
+    """One service to ask: ``ports`` source ports from ``source_port`` on (0: any), each used ``repeat`` times."""
 
     name: Optional[str]
     address: bytes
     port: int
     protocol: str = "tcp"
-    count: int = 1
+    ports: int = 1
     source_address: Optional[bytes] = None
     source_port: int = 0
     repeat: int = 1
@@ -88,7 +90,7 @@ class Target(NamedTuple):
         return int(socket.AF_INET if len(self.address) == 4 else socket.AF_INET6)
 
 
-def parse_targets(value: object, findings: Findings) -> List[Target]:
+def parse_targets(value: object, findings: Findings) -> list[Target]:
     """The option ``targets``; every problem goes to ``findings``."""
     targets = []
     for i, item in enumerate(_values.records(value, "targets", findings, MAX_TARGETS)):
@@ -96,15 +98,19 @@ def parse_targets(value: object, findings: Findings) -> List[Target]:
         given = _values.record(FIELDS, item, path, findings)
         if given is None or len(findings.problems) > before:
             continue
-        target = Target(**{"name": None, **given})
-        if target.source_port and target.source_port + target.count - 1 > 65535:
-            findings.problem(f"{path}.count", f"leads beyond port 65535 from source_port {target.source_port}", target.count)
-        if target.count * target.repeat > MAX_ATTEMPTS:
+        target = Target(**{"name": None, "ports": given.pop("count", 1), **given})
+        if target.source_port and target.source_port + target.ports - 1 > 65535:
+            findings.problem(
+                f"{path}.count", f"leads beyond port 65535 from source_port {target.source_port}", target.ports
+            )
+        if target.ports * target.repeat > MAX_ATTEMPTS:
             findings.problem(f"{path}.repeat", f"times count must be at most {MAX_ATTEMPTS}", target.repeat)
         if target.source_address and len(target.source_address) != len(target.address):
-            findings.problem(f"{path}.source_address", "must be of the family of address", given["source_address"])
+            findings.problem(f"{path}.source_address", "must be of the family of address", _values.show_address(target.source_address))
         if target.protocol == "udp" and target.pattern and not target.send:
-            findings.problem(f"{path}.send", "is required with udp and pattern: nobody answers a datagram that was not sent")
+            findings.problem(
+                f"{path}.send", "is required with udp and pattern: nobody answers a datagram that was not sent"
+            )
         targets.append(target)
     return targets
 
@@ -114,8 +120,8 @@ class NoAnswer(Exception):
 
 
 def connect(target: Target, source_port: int) -> str:
-    """One connection or datagram -> the name of who answered: the pattern's first group, or its whole match; without a pattern
-    ``connected``, or ``sent`` where nothing can come back.
+    """One connection or datagram -> the name of who answered: the pattern's first group, or its whole match;
+    without a pattern ``connected``, or ``sent`` where nothing can come back.
 
     :raises NoAnswer: with the reason.
     """
@@ -162,14 +168,14 @@ def _name(connection: socket.socket, pattern: Pattern[str]) -> str:
     raise NoAnswer(f"answer without the pattern: {shown!r}" if answer else "closed without an answer")
 
 
-def ask(target: Target) -> Dict[str, Any]:
+def ask(target: Target) -> dict[str, Any]:
     """All connections to one target, one after the other -> its part of the result."""
-    answers: Dict[str, int] = collections.Counter()
-    failures: Dict[str, int] = collections.Counter()
-    by_port: Dict[str, List[str]] = {}
-    attempts, in_a_row = target.count * target.repeat, 0
+    answers: dict[str, int] = collections.Counter()
+    failures: dict[str, int] = collections.Counter()
+    by_port: dict[str, list[str]] = {}
+    attempts, in_a_row = target.ports * target.repeat, 0
     for done in range(attempts):
-        source_port = target.source_port + done % target.count if target.source_port else 0
+        source_port = target.source_port + done % target.ports if target.source_port else 0
         try:
             name = connect(target, source_port)
         except NoAnswer as error:
@@ -195,7 +201,7 @@ def ask(target: Target) -> Dict[str, Any]:
     }
 
 
-def probe(task: Task) -> Dict[str, Any]:
+def probe(task: Task) -> dict[str, Any]:
     """The body of ``ipvs_probe``."""
     findings = Findings()
     targets = parse_targets(task.params["targets"], findings)

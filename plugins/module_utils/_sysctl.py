@@ -34,7 +34,7 @@ SECONDS_MAX = INT_MAX // 1000
 CPU_MAX = 8191
 #: Characters: a write to /proc/sys of more than a page is refused.
 CPULIST_MAX = 4095
-MAX_KEYS = 10000
+MAX_KEYS = 1000
 
 HEADER = "# Written by the Ansible module l4lb.ipvs.ipvs_sysctl, which replaces this file as a whole.\n"
 #: In falling precedence (sysctl.d(5)): a file masks those of the same name in the directories after its own.
@@ -518,7 +518,7 @@ class Host:
             if dropin.after is not None:
                 with _told(dropin.path):
                     os.makedirs(directory, mode=0o755, exist_ok=True)
-                    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+                    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
                     with open(os.open(draft, flags, 0o600), "w", encoding="utf-8", errors="surrogateescape") as file:
                         os.fchmod(file.fileno(), 0o644)
                         file.write(dropin.after)
@@ -589,7 +589,8 @@ def _explain_all(setting: Setting, plan: Plan, host: Host, findings: Findings) -
         findings.warning(f"values[{setting.name}]", rule, setting.value)
     if setting.rule.with_all != "larger" or setting.interface in ("all", "default"):
         return
-    path = setting.path.replace(f"/{setting.interface}/", "/all/")
+    parts = setting.path.split("/")
+    path = "/".join((*parts[:3], "all", parts[4]))
     wanted = next((str(other.value) for other in plan.settings if other.path == path), None)
     everywhere = wanted or host.read(path)
     if everywhere is not None and int(everywhere) > int(setting.value):

@@ -11,7 +11,6 @@ for 80) and stops at its first error, so every value that matters comes through 
 
 from __future__ import annotations
 
-import difflib
 import re
 import socket
 from collections.abc import Mapping, Sequence
@@ -35,9 +34,9 @@ def text(value: object) -> str:
         raise BadValue("must be a string")
     if not value:
         raise BadValue("must not be empty")
-    for offset, character in enumerate(value):
-        if not character.isprintable():
-            raise BadValue(f"invalid character at offset {offset}")
+    if not value.isprintable():
+        offset = next(i for i, character in enumerate(value) if not character.isprintable())
+        raise BadValue(f"invalid character at offset {offset}")
     if "{{" in value or "{%" in value:
         raise BadValue("looks like an unrendered template")
     if value != value.strip():
@@ -180,6 +179,8 @@ def record(fields: Sequence[Field], value: object, path: str, findings: Findings
     parsed: dict[str, Any] = {}
     for name, given in value.items():
         if name not in parsers:
+            import difflib  # only a mistake needs it
+
             near = difflib.get_close_matches(str(name), parsers, 1)
             hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(parsers)}"
             findings.problem(f"{prefix}{name}", f"unknown key; {hint}")

@@ -18,7 +18,7 @@ from operator import itemgetter
 from typing import Any, Callable, NamedTuple, Optional, Union
 
 from ._errors import IpvsError
-from ._model import AF_INET, AF_INET6, Server, ServerKey, Service, ServiceKey, normal_server, normal_service
+from ._model import AF_INET, AF_INET6, FORWARDS, Server, ServerKey, Service, ServiceKey, normal_service
 
 Buffer = Union[bytes, bytearray, memoryview]
 
@@ -50,6 +50,8 @@ _NLMSG = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 
 FORWARD_MASK = 0x7
+_TUN = FORWARDS["tun"]
+_ntohs = socket.ntohs
 
 
 def _attribute(kind: int, payload: bytes) -> bytes:
@@ -185,36 +187,34 @@ class Malformed(IpvsError):
 
 
 class Reply(NamedTuple):
-    """One message of a datagram: its type, flags and sequence number, and where its payload lies in the buffer."""
+    """One message in a buffer: its type, flags and sequence number, its whole extent, and where the next one begins."""
 
     kind: int
     flags: int
     sequence: int
     start: int
     end: int
+    following: int
 
 
-def messages(buffer: Buffer, size: int) -> Iterator[Reply]:
-    """The messages in the first ``size`` bytes of ``buffer``.
+def reply_at(buffer: Buffer, start: int, size: int) -> Reply:
+    """The message that begins at ``start`` in the first ``size`` bytes of ``buffer``.
 
     :raises Malformed: a length does not fit.
     """
-    offset = 0
-    while offset < size:
-        if offset + _NLMSG.size > size:
-            raise Malformed("netlink header cut short")
-        length, kind, flags, sequence, _dummy = _NLMSG.unpack_from(buffer, offset)
-        if length < _NLMSG.size or offset + length > size:
-            raise Malformed("netlink message cut short")
-        yield Reply(kind, flags, sequence, offset + _NLMSG.size, offset + length)
-        offset += (length + 3) & ~3
+    if start + _NLMSG.size > size:
+        raise Malformed("netlink header cut short")
+    length, kind, flags, sequence, dummy = _NLMSG.unpack_from(buffer, start)
+    if length < _NLMSG.size or start + length > size:
+        raise Malformed("netlink message cut short")
+    return Reply(kind, flags, sequence, start, start + length, start + (length + 3 & ~3))
 
 
 def error_number(buffer: Buffer, reply: Reply) -> int:
     """The errno of an NLMSG_ERROR or NLMSG_DONE message, 0 for an acknowledgement."""
-    if reply.end - reply.start < 4:
+    if reply.end - reply.start < _NLMSG.size + 4:
         return 0
-    return -int(struct.unpack_from("=i", buffer, reply.start)[0])
+    return -int(struct.unpack_from("=i", buffer, reply.start + _NLMSG.size)[0])
 
 
 def _attributes(buffer: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int]]:
@@ -228,127 +228,160 @@ def _attributes(buffer: Buffer, start: int, end: int) -> Iterator[tuple[int, int
         offset += (length + 3) & ~3
 
 
-def find(buffer: Buffer, start: int, end: int, wanted: int) -> tuple[int, int]:
-    """Start and end of one attribute's payload.
+Row = tuple[Any, ...]
 
-    :raises Malformed: it is not there.
-    """
-    for kind, first, last in _attributes(buffer, start, end):
-        if kind == wanted:
-            return first, last
-    raise Malformed(f"netlink attribute {wanted} missing")
+
+class _Layout(NamedTuple):
+    message: struct.Struct
+    headers: Callable[[Row], Row]
+    expected: Row
+    values: Callable[[Row], Row]
 
 
 class Decoder:
-    """Reads the same attributes out of many nests that look alike. A kernel lays out all servers of a table in
-    the same way, so the layout of one nest is compiled to one ``struct`` that reads the next one in one call; the
-    attribute headers it reads along prove that the layout still holds. ``wanted`` lists (attribute type, struct
-    code of its payload, default); a string is "s", an address "16s".
+    """Reads the same attributes out of many messages that look alike.
+
+    A kernel lays out all servers of a table in the same way, so the layout of one message is compiled to one ``struct``
+    that reads each of a datagram in one call; the headers it reads along prove that the layout still holds. ``nest`` is
+    the attribute that holds the others, if there is one; ``wanted`` lists (attribute type, ``struct`` code of its
+    payload, default), where "s" stands for all of it.
     """
 
-    def __init__(self, wanted: Sequence[tuple[int, str, Any]]) -> None:
+    def __init__(self, nest: Optional[int], wanted: Sequence[tuple[int, str, Any]]) -> None:
+        self._nest = nest
         self._codes = {kind: code for kind, code, dummy in wanted}
-        self._kinds = [kind for kind, dummy, default in wanted]
         self._defaults = tuple(default for dummy, code, default in wanted)
-        self._layouts: dict[int, list[tuple[struct.Struct, itemgetter, tuple[int, ...], itemgetter]]] = {}  # type: ignore[type-arg]
+        self._layouts: dict[int, list[_Layout]] = {}
 
-    def __call__(self, buffer: Buffer, start: int, end: int) -> tuple[Any, ...]:
-        """The wanted values, in the order of ``wanted``.
+    def run(self, buffer: Buffer, reply: Reply, size: int) -> tuple[list[Row], int]:
+        """The wanted values of the message ``reply``, in the order of ``wanted``, and those of the messages after
+        it that look the same, and where the first one that does not begins.
 
         :raises Malformed: an attribute is cut short or has another size than its code.
         """
-        for layout, headers, expected, values in self._layouts.get(end - start, ()):
-            fields = layout.unpack_from(buffer, start)
-            if headers(fields) == expected:
-                return values(fields + self._defaults)  # type: ignore[no-any-return]
-        return self._learn(buffer, start, end)
+        length = reply.following - reply.start
+        if reply.start + length > size:
+            raise Malformed("netlink message without its padding")
+        for layout in self._layouts.get(length, ()):
+            rows = self._rows(layout, buffer, reply, size)
+            if rows:
+                break
+        else:
+            layout = self._learn(buffer, reply)
+            self._layouts.setdefault(length, []).append(layout)
+            rows = self._rows(layout, buffer, reply, size)
+        return rows, reply.start + length * len(rows)
 
-    def _learn(self, buffer: Buffer, start: int, end: int) -> tuple[Any, ...]:
-        code, position, count = ["="], start, 0
-        headers: list[int] = []
+    def _rows(self, layout: _Layout, buffer: Buffer, reply: Reply, size: int) -> list[Row]:
+        message, headers, expected, values = layout
+        sequence, defaults = reply.sequence, self._defaults
+        rows: list[Row] = []
+        count = (size - reply.start) // message.size
+        for fields in message.iter_unpack(memoryview(buffer)[reply.start : reply.start + count * message.size]):
+            if headers(fields) != expected or fields[_SEQUENCE] != sequence:
+                break
+            rows.append(values(fields + defaults))
+        return rows
+
+    def _learn(self, buffer: Buffer, reply: Reply) -> _Layout:
+        codes = ["=IHHIIBBH"]
+        headers = [0, 1, 2, 5]  # length, type and flags, and the command
+        count = 8
         places: dict[int, int] = {}
-        for kind, first, last in _attributes(buffer, start, end):
-            payload = self._codes.get(kind & 0x3FFF)
-            size = last - first
-            if payload == "s":
-                payload = f"{size}s"
-            code.append(f"{first - 4 - position}xHH")
+        position = reply.start + HEADER_SIZE
+        for kind, first, last, nested in self._walk(buffer, position, reply.end):
+            codes.append(f"{first - 4 - position}xHH")
             headers += (count, count + 1)
             count += 2
-            if payload is None:
-                code.append(f"{size}x")
-            elif struct.calcsize("=" + payload) != size:
-                raise Malformed(f"netlink attribute {kind} has {size} bytes")
-            else:
+            position = first
+            code = self._codes.get(kind) if nested else None
+            if code is not None:
+                code = f"{last - first}s" if code == "s" else code
+                if struct.calcsize("=" + code) != last - first:
+                    raise Malformed(f"netlink attribute {kind} has {last - first} bytes")
+                codes.append(code)
                 places[kind] = count
                 count += 1
-                code.append(payload)
-            position = last
-        code.append(f"{end - position}x")
-        layout = struct.Struct("".join(code))
-        fields = layout.unpack_from(buffer, start)
-        getter = itemgetter(*[places.get(kind, count + i) for i, kind in enumerate(self._kinds)])
-        if headers:
-            headers_of = itemgetter(*headers)
-            self._layouts.setdefault(end - start, []).append((layout, headers_of, headers_of(fields), getter))
-        return getter(fields + self._defaults)  # type: ignore[no-any-return]
+                position = last
+        codes.append(f"{reply.following - position}x")
+        message = struct.Struct("".join(codes))
+        headers_of = itemgetter(*headers)
+        fields = message.unpack_from(buffer, reply.start)
+        values_of = itemgetter(*[places.get(kind, count + i) for i, kind in enumerate(self._codes)])
+        return _Layout(message, headers_of, headers_of(fields), values_of)
+
+    def _walk(self, buffer: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int, bool]]:
+        """Every attribute and whether it is one of those sought; a nest, then what it holds."""
+        for kind, first, last in _attributes(buffer, start, end):
+            if kind == self._nest:
+                yield kind, first, first, False
+                for inner in _attributes(buffer, first, last):
+                    yield (*inner, True)
+            else:
+                yield kind, first, last, self._nest is None
 
 
+_SERVER_COLUMNS = 14
+_SEQUENCE = 3  # its place among the fields of a layout
 _ZERO_ADDRESS = b"\0" * 16
 
-_SERVICE_DECODER = (
-    (_SVC_AF, "H", 0),
-    (_SVC_PROTOCOL, "H", 0),
-    (_SVC_ADDR, "16s", _ZERO_ADDRESS),
-    (_SVC_PORT, "H", 0),
-    (_SVC_FWMARK, "I", 0),
-    (_SVC_SCHED, "s", b""),
-    (_SVC_FLAGS, "Q", 0),
-    (_SVC_TIMEOUT, "I", 0),
-    (_SVC_NETMASK, "I", 0),
-    (_SVC_PE, "s", b""),
+#: Two wanted values at least: an ``itemgetter`` of one gives no tuple.
+FAMILY = Decoder(None, ((_CTRL_FAMILY_ID, "H", 0), (_CTRL_FAMILY_NAME, "s", b"")))
+INFO = Decoder(None, ((_INFO_VERSION, "I", 0), (_INFO_TABLE_SIZE, "I", 0)))
+SERVICE = Decoder(
+    _SERVICE,
+    (
+        (_SVC_AF, "H", 0),
+        (_SVC_PROTOCOL, "H", 0),
+        (_SVC_ADDR, "16s", _ZERO_ADDRESS),
+        (_SVC_PORT, "H", 0),
+        (_SVC_FWMARK, "I", 0),
+        (_SVC_SCHED, "s", b""),
+        (_SVC_FLAGS, "8s", b"\0" * 8),
+        (_SVC_TIMEOUT, "I", 0),
+        (_SVC_NETMASK, "I", 0),
+        (_SVC_PE, "s", b""),
+        (_SVC_STATS64, "s", b""),
+    ),
 )
-_SERVER_DECODER = (
-    (_DST_FAMILY, "H", 0),
-    (_DST_ADDR, "16s", _ZERO_ADDRESS),
-    (_DST_PORT, "H", 0),
-    (_DST_FORWARD, "I", 0),
-    (_DST_WEIGHT, "I", 0),
-    (_DST_UPPER, "I", 0),
-    (_DST_LOWER, "I", 0),
-    (_DST_TUNNEL_TYPE, "B", 0),
-    (_DST_TUNNEL_PORT, "H", 0),
-    (_DST_TUNNEL_FLAGS, "H", 0),
+SERVER = Decoder(
+    _DEST,
+    (
+        (_DST_FAMILY, "H", 0),
+        (_DST_ADDR, "16s", _ZERO_ADDRESS),
+        (_DST_PORT, "H", 0),
+        (_DST_FORWARD, "I", 0),
+        (_DST_WEIGHT, "I", 0),
+        (_DST_UPPER, "I", 0),
+        (_DST_LOWER, "I", 0),
+        (_DST_TUNNEL_TYPE, "B", 0),
+        (_DST_TUNNEL_PORT, "H", 0),
+        (_DST_TUNNEL_FLAGS, "H", 0),
+        (_DST_ACTIVE, "I", 0),
+        (_DST_INACTIVE, "I", 0),
+        (_DST_PERSISTENT, "I", 0),
+        (_DST_STATS64, "s", b""),
+    ),
 )
-_CONNECTION_DECODER = ((_DST_ACTIVE, "I", 0), (_DST_INACTIVE, "I", 0), (_DST_PERSISTENT, "I", 0))
-
-decode_service_fields = Decoder(_SERVICE_DECODER)
-decode_server_fields = Decoder(_SERVER_DECODER)
-_connections = Decoder(_CONNECTION_DECODER)
-
-_GENL_SIZE = 4
 
 
-def decode_service(buffer: Buffer, reply: Reply) -> Service:
-    """The service of a GET_SERVICE reply.
+def service_of(row: Row) -> Service:
+    """The service that a row of :data:`SERVICE` tells.
 
-    :raises Malformed: the reply holds none.
+    :raises Malformed: its address family is none of IPVS's.
     """
-    start, end = find(buffer, reply.start + _GENL_SIZE, reply.end, _SERVICE)
-    family, protocol, packed, port, fwmark, scheduler, flags, timeout, netmask, engine = decode_service_fields(
-        buffer, start, end
-    )
+    family, protocol, packed, port, fwmark, scheduler, flags, timeout, netmask, engine, dummy = row
     if family not in (AF_INET, AF_INET6):
         raise Malformed(f"address family {family}")
     if fwmark:
         key = ServiceKey(fwmark, family, 0, b"", 0)
     else:
-        key = ServiceKey(0, family, protocol, packed[:4] if family == AF_INET else packed, socket.ntohs(port))
+        key = ServiceKey(0, family, protocol, packed[:4] if family == AF_INET else packed, _ntohs(port))
     return normal_service(
         Service(
             key,
             _word(scheduler),
-            struct.unpack("=II", struct.pack("=Q", flags))[0],
+            int(struct.unpack_from("=I", flags)[0]),  # the mask that follows is always full
             timeout,
             socket.ntohl(netmask) if family == AF_INET else netmask,
             _word(engine),
@@ -360,20 +393,15 @@ def _word(raw: bytes) -> str:
     return raw.split(b"\0", 1)[0].decode("ascii", "backslashreplace")
 
 
-def decode_server(buffer: Buffer, reply: Reply, family: int) -> Server:
-    """The server of a GET_DEST reply; a kernel that tells no family means the service's, ``family``.
-
-    :raises Malformed: the reply holds none.
-    """
-    start, end = find(buffer, reply.start + _GENL_SIZE, reply.end, _DEST)
-    own, packed, port, forward, weight, upper, lower, kind, tunnel_port, tunnel_flags = decode_server_fields(
-        buffer, start, end
-    )
+def server_of(row: Row, family: int) -> Server:
+    """The server that a row of :data:`SERVER` tells; a kernel that tells no family means the service's, ``family``."""
+    own, packed, port, forward, weight, upper, lower, kind, tunnel_port, tunnel_flags = row[:10]
     family = own or family
-    key = ServerKey(family, packed[:4] if family == AF_INET else packed, socket.ntohs(port))
-    return normal_server(
-        Server(key, forward & FORWARD_MASK, weight, upper, lower, kind, socket.ntohs(tunnel_port), tunnel_flags)
-    )
+    key = ServerKey(family, packed[:4] if family == AF_INET else packed, _ntohs(port))
+    forward &= FORWARD_MASK
+    if forward != _TUN:
+        return Server(key, forward, weight, upper, lower, 0, 0, 0)
+    return Server(key, forward, weight, upper, lower, kind, _ntohs(tunnel_port), tunnel_flags)
 
 
 COUNTERS = ("connections", "packets_in", "packets_out", "bytes_in", "bytes_out")
@@ -386,35 +414,25 @@ RATES = (
 )
 
 
-def decode_statistics(buffer: Buffer, reply: Reply) -> dict[str, dict[str, int]]:
-    """``counters`` (64 bits) and ``rates`` of a GET_SERVICE or GET_DEST reply; a server's also has ``connections``."""
-    start, end = reply.start + _GENL_SIZE, reply.end
-    result: dict[str, dict[str, int]] = {}
-    for kind, first, last in _attributes(buffer, start, end):
-        if kind in (_SERVICE, _DEST):
-            stats = find(buffer, first, last, _SVC_STATS64 if kind == _SERVICE else _DST_STATS64)
-            numbers = {
-                number: struct.unpack_from("=Q", buffer, at)[0]
-                for number, at, until in _attributes(buffer, *stats)
-                if until - at == 8
-            }
-            result["counters"] = {name: numbers.get(i, 0) for i, name in enumerate(COUNTERS, 1)}
-            result["rates"] = {name: numbers.get(i, 0) for i, name in enumerate(RATES, len(COUNTERS) + 1)}
-            if kind == _DEST:
-                active, inactive, persistent = _connections(buffer, first, last)
-                result["connections"] = {"active": active, "inactive": inactive, "persistent": persistent}
+def statistics_of(row: Row) -> dict[str, dict[str, int]]:
+    """``counters`` (64 bits) and ``rates`` that a row of :data:`SERVICE` or :data:`SERVER` tells; the latter's has
+    ``connections`` too.
+    """
+    stats = row[-1]
+    numbers = {
+        kind: struct.unpack_from("=Q", stats, first)[0]
+        for kind, first, last in _attributes(stats, 0, len(stats))
+        if last - first == 8
+    }
+    result = {
+        "counters": {name: numbers.get(i, 0) for i, name in enumerate(COUNTERS, 1)},
+        "rates": {name: numbers.get(i, 0) for i, name in enumerate(RATES, len(COUNTERS) + 1)},
+    }
+    if len(row) == _SERVER_COLUMNS:
+        result["connections"] = dict(zip(("active", "inactive", "persistent"), row[-4:-1]))
     return result
 
 
-def decode_family(buffer: Buffer, reply: Reply) -> int:
-    """The number of the family that the controller was asked for."""
-    start, _dummy = find(buffer, reply.start + _GENL_SIZE, reply.end, _CTRL_FAMILY_ID)
-    return int(struct.unpack_from("=H", buffer, start)[0])
-
-
-def decode_info(buffer: Buffer, reply: Reply) -> tuple[str, int]:
-    """IPVS's version (as ipvsadm shows it) and the size of its connection table."""
-    start = reply.start + _GENL_SIZE
-    version = struct.unpack_from("=I", buffer, find(buffer, start, reply.end, _INFO_VERSION)[0])[0]
-    size = struct.unpack_from("=I", buffer, find(buffer, start, reply.end, _INFO_TABLE_SIZE)[0])[0]
-    return f"{version >> 16 & 0xFF}.{version >> 8 & 0xFF}.{version & 0xFF}", int(size)
+def version_text(version: int) -> str:
+    """IPVS's version as ipvsadm shows it."""
+    return f"{version >> 16 & 0xFF}.{version >> 8 & 0xFF}.{version & 0xFF}"

@@ -12,9 +12,9 @@ version_added: 0.1.0
 author:
   - The l4lb.ipvs authors (@l4lb)
 description:
-  - Reads, without changing or loading anything, what a host needs to be a director (kernel modules, tools, addresses) and what else on
-    it has a say in balanced traffic (filter and NAT rules of others, other programs that write the IPVS table, the address it is
-    managed through).
+  - Reads, without changing or loading anything, what a host needs to be a director (kernel modules, tools, addresses)
+    and what else on it has a say in balanced traffic (filter and NAT rules of others, other programs that write the
+    IPVS table, the address it is managed through).
   - The filter P(l4lb.ipvs.director_plan#filter) makes decisions of it. Role P(l4lb.ipvs.ipvs_director#role) uses both.
 extends_documentation_fragment:
   - l4lb.ipvs.attributes
@@ -67,16 +67,17 @@ interfaces:
         - address: 198.51.100.10
           prefix: 24
 forward:
-  description: >-
-    Base chains of the forward hook whose policy is drop (nftables, and iptables of either kind), with C(family), C(table), C(chain) and
-    C(accepts), whether any rule in reach accepts something. Tables of this collection are left out.
+  description:
+    - Base chains of the forward hook whose policy is drop (nftables, and iptables of either kind), with C(family),
+      C(table), C(chain) and C(accepts), whether any rule in reach accepts something. Tables of this collection are left
+      out.
   returned: success
   type: list
   elements: dict
 source_nat:
-  description: >-
-    Rules of the postrouting hook that change sources (masquerade, snat), with C(family), C(table), C(chain) and C(matches), what a packet
-    must be to meet them. Tables of this collection are left out.
+  description:
+    - Rules of the postrouting hook that change sources (masquerade, snat), with C(family), C(table), C(chain) and
+      C(matches), what a packet must be to meet them. Tables of this collection are left out.
   returned: success
   type: list
   elements: dict

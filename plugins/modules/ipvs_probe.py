@@ -12,9 +12,10 @@ version_added: 0.1.0
 author:
   - The l4lb.ipvs authors (@l4lb)
 description:
-  - Opens connections to virtual services from the host it runs on, which is a client and no director, and returns who answered them.
-  - Targets are asked side by side, the connections to one target one after the other, so that a scheduler that takes turns can be
-    seen to take them.
+  - Opens connections to virtual services from the host it runs on, which is a client and no director, and returns who
+    answered them.
+  - Targets are asked side by side, the connections to one target one after the other, so that a scheduler that takes
+    turns can be seen to take them.
   - After 5 failures in a row the rest of a target is given up and counted as C(not attempted).
   - Addresses are never resolved by name service. Nothing on the host is changed.
 options:
@@ -24,15 +25,17 @@ options:
       - "C(address) (string, required): the address of the service."
       - "C(port) (integer 1..65535, required): its port."
       - "C(protocol) (V(tcp), V(udp) or V(sctp), default V(tcp))."
-      - "C(count) (integer, default 1): how many source ports to use; without C(source_port) how many connections to make."
-      - "C(source_port) (integer 1..65535): the first source port, the others follow it; default: any the system gives. TCP
-        connections from a given port are ended by a reset, so that the port is free for its next turn."
+      - "C(count) (integer, default 1): how many source ports to use; without C(source_port) how many connections to
+        make."
+      - "C(source_port) (integer 1..65535): the first source port, the others follow it; default: any the system
+        gives. TCP connections from a given port are ended by a reset, so that the port is free for its next turn."
       - "C(source_address) (string): the address to send from; default: the one the system gives."
       - "C(repeat) (integer, default 1): how often each source port is used. The ports take turns."
       - "C(send) (string): what to send once connected. A datagram is sent in any case, empty by default."
-      - "C(pattern) (string): a regular expression that finds the name of who answered in the answer: its first group, or its whole
-        match if it has none. Without it nothing is read."
-      - "C(timeout) (integer, seconds, default 3): how long to wait for the connection, and for each piece of the answer."
+      - "C(pattern) (string): a regular expression that finds the name of who answered in the answer: its first group,
+        or its whole match if it has none. Without it nothing is read."
+      - "C(timeout) (integer, seconds, default 3): how long to wait for the connection, and for each piece of the
+        answer."
       - "C(name) (string): a label that comes back in the result."
     type: list
     elements: dict
@@ -101,7 +104,8 @@ targets:
       description: How many connections were to be made.
       type: int
     answers:
-      description: How many connections were answered, by the name of who answered; V(connected) or V(sent) without a pattern.
+      description:
+        - How many connections were answered, by the name of who answered; V(connected) or V(sent) without a pattern.
       type: dict
     failures:
       description: How many failed, by reason (an error name of errno(3), C(timed out), C(not attempted), ...).

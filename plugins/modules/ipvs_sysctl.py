@@ -14,9 +14,9 @@ description:
   - It knows the parameters that a director or a backend needs, listed under O(values), with what each of them may hold.
     The kernel itself takes nearly any number for most of them. Every other key is refused.
   - Everything is validated, the live values are read and the next boot is worked out before anything is written.
-  - Then the drop-in of sysctl.d(5) is prepared, the running values are written and read back, and the drop-in is put in
-    place. A read-only or full C(/etc) is found before the kernel is changed, and a value the kernel does not take leaves
-    the old drop-in as it was.
+  - Then the drop-in of sysctl.d(5) is prepared, the running values are written and read back, and the drop-in is put
+    in place. A read-only or full C(/etc) is found before the kernel is changed, and a value that the kernel does not
+    take leaves the old drop-in as it was.
 options:
   values:
     description:
@@ -109,19 +109,20 @@ notes:
   - With O(netns) only the running values of that network namespace are written. There is no drop-in for a namespace.
   - Keys are written in one order. Forwarding comes first, because turning it on or off resets other keys, then
     C(conf.all), C(conf.default), and interfaces. What a write resets beyond O(values) does not show in the diff.
-  - A value that another file of sysctl.d(5) undoes at the next boot is refused before anything is written, in check mode
-    too, and that file is named. The rules are those of systemd-sysctl(8). Files are sorted by name, one masks those of
-    the same name in later directories, the last assignment counts, and a glob leaves out a key that is assigned by name.
+  - A value that another file of sysctl.d(5) undoes at the next boot is refused before anything is written, in check
+    mode too, and that file is named. The rules are those of systemd-sysctl(8). Files are sorted by name, one masks
+    those of the same name in later directories, the last assignment counts, and a glob leaves out a key that has a line
+    of its own.
   - Another value in C(/etc/sysctl.conf) is a warning, because only C(sysctl --system) reads that file last. Where
     C(/etc/sysctl.d/99-sysctl.conf) is a link to it, the boot reads it before the drop-in.
   - What other programs set after that, such as ufw or tuned, is not looked at.
-  - A key this kernel does not have is refused and named, with the kernel module to load if one is missing. In check mode
-    a module that is only not loaded, or an interface that is not there, is a warning and the key counts as changed.
-    This module loads no kernel module. For the next boot, list it in C(/etc/modules-load.d).
+  - A key this kernel does not have is refused and named, with the kernel module to load if one is missing. In check
+    mode a module that is only not loaded, or an interface that is not there, is a warning and the key counts as
+    changed. This module loads no kernel module. For the next boot, list it in C(/etc/modules-load.d).
   - A value of an interface that is less than V(all)'s has no effect for C(send_redirects), C(secure_redirects),
     C(arp_ignore), C(arp_announce), C(arp_filter), C(accept_local), C(rp_filter) and C(src_valid_mark), and V(all) has
     none for IPv6 C(accept_ra) and C(accept_redirects). That is a warning.
-  - If a write fails, the values written before it stay, and RV(ignore:applied) lists them.
+  - If a write fails, the values written before it stay, and RV(applied) lists them.
 seealso:
   - module: ansible.posix.sysctl
     description: One key of any kind.
@@ -174,7 +175,7 @@ EXAMPLES = r"""
 RETURN = r"""
 values:
   description:
-    - The keys and values as they are after the run (in check mode, would be), in the order in which they are written.
+    - The keys and values as they are after the run (in check mode, would be).
     - Keys and values are in one spelling, and as O(values) of another task they change nothing.
   returned: success with O(state=present)
   type: dict

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This file is private to the collection: nothing outside l4lb.ipvs may import it.
 
-"""What a director needs for its services, and what on the host would break them: pure, from the services and one reading of the host.
+"""What a director needs for its services, and what on the host would break them: pure, from the services and one
+reading of the host.
 
 The host is what ``l4lb.ipvs.ipvs_host_info`` returns.
 """
@@ -11,7 +12,8 @@ The host is what ``l4lb.ipvs.ipvs_host_info`` returns.
 from __future__ import annotations
 
 import ipaddress
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Optional, Union
 
 from ..module_utils import _model, _values
 from ..module_utils._errors import BadValue, Findings
@@ -51,13 +53,13 @@ def director_plan(
     sysctls: Optional[Mapping[str, Any]] = None,
     allow: Sequence[str] = (),
     connection: Optional[Mapping[str, Any]] = None,
-) -> Dict[str, Any]:
+) -> dict[str, Any]:
     """Everything a director needs besides its table.
+    -> ``modules`` (kernel modules, in the order to load them), ``missing_modules`` (those not loaded), ``sysctls``
+    (key to value; ``sysctls`` of the caller win), ``vips`` (address, prefix, interface), ``problems`` and
+    ``warnings`` (lists of sentences).
 
-    -> ``modules`` (kernel modules, in the order to load them), ``missing_modules`` (those not loaded), ``sysctls`` (key to value;
-    ``sysctls`` of the caller win), ``vips`` (address, prefix, interface), ``problems`` and ``warnings`` (lists of sentences).
-
-    :raises InvalidInput: the services or options break a rule.
+        :raises InvalidInput: the services or options break a rule.
     """
     findings = Findings()
     table = _model.parse_services(services, "services", findings)
@@ -83,10 +85,10 @@ def director_plan(
     }
 
 
-# -------------------------------------------------------------------------------------------------------------------------- needs
+# needs
 
 
-def _modules(table: Table, flows: Sequence[Mapping[str, Any]]) -> List[str]:
+def _modules(table: Table, flows: Sequence[Mapping[str, Any]]) -> list[str]:
     names = ["ip_vs"]
     names += sorted({f"ip_vs_{entry.service.scheduler}" for entry in table.values()})
     names += sorted({f"ip_vs_pe_{entry.service.engine}" for entry in table.values() if entry.service.engine})
@@ -97,13 +99,15 @@ def _sysctls(
     table: Table,
     flows: Sequence[Mapping[str, Any]],
     vips: Sequence[Mapping[str, Any]],
-    interfaces: Sequence["_Network"],
-) -> Dict[str, Any]:
+    interfaces: Sequence[_Network],
+) -> dict[str, Any]:
     """The keys that NAT needs. In one subnet a redirect sends client and server past the director: the effective
-    ``send_redirects`` is the logical or of all and the interface the packet came in on (IN_DEV_TX_REDIRECTS), so both must be 0."""
+    ``send_redirects`` is the logical or of all and the interface the packet came in on (IN_DEV_TX_REDIRECTS), so
+    both must be 0.
+    """
     nat = [server for entry in table.values() for server in entry.servers.values() if server.forward == FORWARDS["nat"]]
     families = {server.key.family for server in nat}
-    values: Dict[str, Any] = {}
+    values: dict[str, Any] = {}
     if AF_INET in families:
         devices = [str(vip["interface"]) for vip in vips if ":" not in vip["address"]]
         devices += [
@@ -133,7 +137,7 @@ class _Network(NamedTuple):
         return bool(self.network.prefixlen == self.network.max_prefixlen)
 
 
-def _networks(interfaces: Sequence[Mapping[str, Any]]) -> List[_Network]:
+def _networks(interfaces: Sequence[Mapping[str, Any]]) -> list[_Network]:
     found = []
     for interface in interfaces:
         for one in interface["addresses"]:
@@ -146,7 +150,7 @@ def _ip(packed: bytes) -> Address:
     return ipaddress.ip_address(packed)
 
 
-def _on_link(address: Address, interfaces: Sequence[_Network]) -> List[str]:
+def _on_link(address: Address, interfaces: Sequence[_Network]) -> list[str]:
     """The interfaces whose network is the narrowest that contains the address."""
     holding = [
         one
@@ -167,15 +171,15 @@ def _egress(address: Address, interfaces: Sequence[_Network]) -> Optional[str]:
 
 def _vips(
     table: Table, interfaces: Sequence[_Network], interface: str, prefix: object, findings: Findings
-) -> List[Dict[str, Any]]:
-    vips: List[Dict[str, Any]] = []
+) -> list[dict[str, Any]]:
+    vips: list[dict[str, Any]] = []
     for packed in sorted({key.address for key in table if key.address}, key=lambda one: (len(one), one)):
         address = _ip(packed)
         where = interface or _holder(address, interfaces, findings)
         length = _prefix(address, prefix, findings)
         if where is None or length is None:
             continue
-        vip: Dict[str, Any] = {"address": str(address), "prefix": length, "interface": where}
+        vip: dict[str, Any] = {"address": str(address), "prefix": length, "interface": where}
         if address.version == 6:
             vip["preferred_lifetime"] = 0  # never a source address of the director's own traffic
         vips.append(vip)
@@ -202,7 +206,7 @@ def _prefix(address: Address, prefix: object, findings: Findings) -> Optional[in
         return None
 
 
-# ------------------------------------------------------------------------------------------------------------------------ dangers
+# dangers
 
 
 def _dangers(
@@ -212,10 +216,10 @@ def _dangers(
     interfaces: Sequence[_Network],
     modules: Sequence[str],
     connection: Optional[Mapping[str, Any]],
-) -> List[Danger]:
+) -> list[Danger]:
     dangers = [
         Danger(
-            f"the kernel module {name} is not available in this kernel: install the kernel's modules, or use another scheduler"
+            f"the module {name} is not available in this kernel: install the kernel's modules, or use another scheduler"
         )
         for name in modules
         if name not in host["modules"]
@@ -242,8 +246,8 @@ def _dangers(
             more = f" and {len(caught) - 1} more" if len(caught) > 1 else ""
             dangers.append(
                 Danger(
-                    f"a rule in chain {rule['chain']} of table {rule['table']} already changes the source of {caught[0]}{more}, "
-                    "and of traffic that is no business of IPVS: remove it",
+                    f"a rule in chain {rule['chain']} of table {rule['table']} already changes the source of "
+                    f"{caught[0]}{more}: remove it, or give the servers another return_path",
                     "foreign_masquerade",
                 )
             )
@@ -254,8 +258,10 @@ def _is_nat(entry: _model.Entry) -> bool:
     return any(server.forward == FORWARDS["nat"] for server in entry.servers.values())
 
 
-def _captures(table: Table, connections: Sequence[Mapping[str, Any]]) -> List[Danger]:
-    """Services on the address and port through which the host is managed: IPVS takes the packets before sshd sees them."""
+def _captures(table: Table, connections: Sequence[Mapping[str, Any]]) -> list[Danger]:
+    """Services on the address and port through which the host is managed: IPVS takes the packets before sshd sees
+    them.
+    """
     tcp = {(_values.show_address(key.address), key.port) for key in table if key.protocol == _model.PROTOCOLS["tcp"]}
     found = []
     for address, port in sorted({(str(one["address"]), int(one["port"])) for one in connections}):
@@ -267,7 +273,7 @@ def _captures(table: Table, connections: Sequence[Mapping[str, Any]]) -> List[Da
     return found
 
 
-def _leaving(table: Table, flows: Sequence[Mapping[str, Any]], interfaces: Sequence[_Network]) -> List[_Flow]:
+def _leaving(table: Table, flows: Sequence[Mapping[str, Any]], interfaces: Sequence[_Network]) -> list[_Flow]:
     found = []
     for flow in flows:
         findings = Findings()
@@ -293,7 +299,7 @@ def _covers(rule: Mapping[str, Any], flow: _Flow) -> bool:
 
 
 def _holds(match: Mapping[str, Any], flow: _Flow) -> bool:
-    facts: Dict[str, Tuple[Optional[object], Any]] = {
+    facts: dict[str, tuple[Optional[object], Any]] = {
         "meta oifname": (flow.interface, _same_name),
         "meta oif": (flow.interface, _same_name),
         "meta l4proto": (flow.protocol or None, _same),
@@ -303,10 +309,11 @@ def _holds(match: Mapping[str, Any], flow: _Flow) -> bool:
         f"{flow.protocol} dport": (flow.port, _in_range),
     }
     fact, equal = facts.get(match["what"], (None, None))
-    if fact is None or equal is None or match["op"] not in ("==", "!="):
+    named_sets = [value for value in match["values"] if isinstance(value, str) and value.startswith("@")]
+    if fact is None or equal is None or named_sets or match["op"] not in ("==", "!="):
         return False
     held = any(equal(fact, value) for value in match["values"])
-    return held == (match["op"] == "==")
+    return bool(held == (match["op"] == "=="))
 
 
 def _same(fact: object, value: object) -> bool:
@@ -314,7 +321,7 @@ def _same(fact: object, value: object) -> bool:
 
 
 def _same_name(fact: str, value: object) -> bool:
-    return isinstance(value, str) and (fact == value or value.endswith("*") and fact.startswith(value[:-1]))
+    return isinstance(value, str) and (fact == value or (value.endswith("*") and fact.startswith(value[:-1])))
 
 
 def _in_network(fact: Address, value: Any) -> bool:
@@ -322,9 +329,9 @@ def _in_network(fact: Address, value: Any) -> bool:
         value = f"{value['prefix']['addr']}/{value['prefix']['len']}"
     if isinstance(value, Mapping) and "range" in value:
         low, high = (ipaddress.ip_address(end) for end in value["range"])
-        return bool(low.version == fact.version and low <= fact <= high)  # type: ignore[operator]
+        return bool(low.version == fact.version and int(low) <= int(fact) <= int(high))
     try:
-        return fact in ipaddress.ip_network(value)
+        return bool(fact in ipaddress.ip_network(value))
     except (TypeError, ValueError):
         return False
 

@@ -3,12 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This file is private to the collection: nothing outside l4lb.ipvs may import it.
 
-"""From ``ipvs_services`` of the inventory to plain services: expansions, servers from groups, what only the inventory knows taken out."""
+"""From ``ipvs_services`` of the inventory to plain services: expansions, servers from groups, what only the
+inventory knows taken out.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Optional
 
 from ..module_utils import _model, _values
 from ..module_utils._errors import BadValue, Finding, Findings
@@ -24,6 +27,7 @@ _return_path = _values.choice(*RETURN_PATHS)
 _FROM_FIELDS = (
     Field("group", _values.text, required=True),
     Field("address", _values.text, required=True),
+    Field("port", _values.text),
     Field("weight", _values.text),
 )
 _PLACE = re.compile(r"services\[(\d+)\](?:\.servers\[(\d+)\])?")
@@ -38,11 +42,13 @@ class Inventory(NamedTuple):
 
 
 class Resolved(NamedTuple):
-    """One plain service: as a module takes it, as the model reads it, and the return path of each of its NAT servers."""
+    """One plain service: as a module takes it, as the model reads it, and the return path of each of its NAT
+    servers.
+    """
 
-    plain: Dict[str, Any]
+    plain: dict[str, Any]
     entry: Entry
-    return_paths: Dict[ServerKey, str]
+    return_paths: dict[ServerKey, str]
 
 
 class _Source(NamedTuple):
@@ -55,14 +61,14 @@ class _Source(NamedTuple):
 class _Expanded(NamedTuple):
     """A plain service, and where each part of it comes from."""
 
-    plain: Dict[str, Any]
+    plain: dict[str, Any]
     place: str
-    sources: List[_Source]
+    sources: list[_Source]
     return_path: str
     carried: bool
 
 
-def resolve(services: object, inventory: Inventory, director: Optional[str] = None) -> List[Resolved]:
+def resolve(services: object, inventory: Inventory, director: Optional[str] = None) -> list[Resolved]:
     """The plain services of ``services``, in the order written; with ``director`` those that this host carries.
 
     Every service is checked, also one that another director carries, so that every director refuses the same inventory.
@@ -70,7 +76,7 @@ def resolve(services: object, inventory: Inventory, director: Optional[str] = No
     :raises InvalidInput: naming every problem, by the place where the user wrote the value.
     """
     findings = Findings()
-    expanded: List[_Expanded] = []
+    expanded: list[_Expanded] = []
     for i, item in enumerate(_values.records(services, "services", findings, _model.MAX_SERVICES)):
         if isinstance(item, Mapping):
             expanded += _expand(item, f"services[{i}]", inventory, director, findings)
@@ -104,7 +110,7 @@ def _resolved(one: _Expanded, table: _model.Table, findings: Findings) -> Resolv
 _KEY_NAMES = tuple(field.name for field in _model.KEY_FIELDS)
 
 
-def _parsed_server(plain: Mapping[str, Any]) -> Dict[str, Any]:
+def _parsed_server(plain: Mapping[str, Any]) -> dict[str, Any]:
     return {field.name: field.parse(plain[field.name]) for field in _model.SERVER_FIELDS if field.name in plain}
 
 
@@ -120,14 +126,14 @@ def _as_written(problem: Finding, expanded: Sequence[_Expanded]) -> Finding:
 
 def _expand(
     item: Mapping[str, Any], path: str, inventory: Inventory, director: Optional[str], findings: Findings
-) -> List[_Expanded]:
+) -> list[_Expanded]:
     carried = True
     if "directors" in item:
         hosts = _group(item["directors"], f"{path}.directors", inventory, findings)
         carried = director is None or director in hosts
     return_path = _checked(item, "return_path", path, findings) or DEFAULT_RETURN_PATH
     sources = _sources(item, path, inventory, findings)
-    servers = []
+    servers: list[object] = []
     for source in sources:
         if isinstance(source.written, Mapping):
             _checked(source.written, "return_path", source.place, findings)
@@ -151,9 +157,9 @@ def _checked(written: Mapping[str, Any], name: str, path: str, findings: Finding
         return None
 
 
-def _identities(item: Mapping[str, Any], path: str, findings: Findings) -> List[Dict[str, Any]]:
+def _identities(item: Mapping[str, Any], path: str, findings: Findings) -> list[dict[str, Any]]:
     """The keys that ``addresses`` and ``ports`` expand to: every port of the first address, then those of the next."""
-    choices: Dict[str, Sequence[Any]] = {}
+    choices: dict[str, Sequence[Any]] = {}
     for plural, singular in (("addresses", "address"), ("ports", "port")):
         if plural not in item:
             continue
@@ -164,13 +170,13 @@ def _identities(item: Mapping[str, Any], path: str, findings: Findings) -> List[
             if other in item:
                 findings.problem(f"{path}.{plural}", f"excludes {other}", item[plural])
         choices[singular] = values
-    identities: List[Dict[str, Any]] = [{}]
+    identities: list[dict[str, Any]] = [{}]
     for name, values in choices.items():
         identities = [{**identity, name: value} for identity in identities for value in values]
     return identities
 
 
-def _sources(item: Mapping[str, Any], path: str, inventory: Inventory, findings: Findings) -> List[_Source]:
+def _sources(item: Mapping[str, Any], path: str, inventory: Inventory, findings: Findings) -> list[_Source]:
     """The servers of a service: those written, then those of its pool, then those of a group of hosts."""
     sources = _listed(item, path, findings)
     if "servers_from" in item:
@@ -194,12 +200,12 @@ def _sources(item: Mapping[str, Any], path: str, inventory: Inventory, findings:
     return sources
 
 
-def _listed(content: Mapping[str, Any], path: str, findings: Findings) -> List[_Source]:
+def _listed(content: Mapping[str, Any], path: str, findings: Findings) -> list[_Source]:
     items = _values.records(content.get("servers", []), f"{path}.servers", findings, _model.MAX_SERVERS)
     return [_Source(f"{path}.servers[{i}]", written) for i, written in enumerate(items)]
 
 
-def _from_group(value: object, path: str, inventory: Inventory, findings: Findings) -> List[_Source]:
+def _from_group(value: object, path: str, inventory: Inventory, findings: Findings) -> list[_Source]:
     """One server per host of a group, in the inventory's order."""
     names = _values.record(_FROM_FIELDS, value, path, findings)
     if names is None or "group" not in names or "address" not in names:
@@ -208,7 +214,7 @@ def _from_group(value: object, path: str, inventory: Inventory, findings: Findin
     for host in _group(names["group"], f"{path}.group", inventory, findings):
         variables = inventory.hostvars[host]
         server = {}
-        for key in ("address", "weight"):
+        for key in ("address", "port", "weight"):
             if key not in names:
                 continue
             if names[key] in variables:
@@ -227,14 +233,14 @@ def _group(value: object, path: str, inventory: Inventory, findings: Findings) -
     return inventory.groups[value]
 
 
-def flows(resolved: Sequence[Resolved], sources: Sequence[object] = ()) -> List[Dict[str, Any]]:
-    """What the director must masquerade so that answers come back to it: service, server and, where ``sources`` holds an address of
-    the server's family, that fixed source.
+def flows(resolved: Sequence[Resolved], sources: Sequence[object] = ()) -> list[dict[str, Any]]:
+    """What the director must masquerade so that answers come back to it: service, server and, where ``sources``
+    holds an address of the server's family, that fixed source.
 
     :raises InvalidInput: a source is no address, or there are two of one family.
     """
     findings = Findings()
-    fixed: Dict[int, str] = {}
+    fixed: dict[int, str] = {}
     for i, source in enumerate(sources):
         try:
             packed = _values.unicast(source)
@@ -251,7 +257,7 @@ def flows(resolved: Sequence[Resolved], sources: Sequence[object] = ()) -> List[
             if return_path != "snat":
                 continue
             server = {"address": _values.show_address(key.address), "port": key.port}
-            flow: Dict[str, Any] = {"service": _model.key_params(service.entry.service.key), "server": server}
+            flow: dict[str, Any] = {"service": _model.key_params(service.entry.service.key), "server": server}
             if len(key.address) in fixed:
                 flow["source"] = fixed[len(key.address)]
             found.append(flow)

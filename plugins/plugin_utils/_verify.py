@@ -11,7 +11,8 @@ Sources of the rules: ``net/netfilter/ipvs/ip_vs_<scheduler>.c`` and ip_vs_core.
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable, NamedTuple, Optional
 
 from ..module_utils import _model, _values
 from ..module_utils._errors import Findings
@@ -40,48 +41,50 @@ PROBE_SETTINGS = ("send", "pattern", "timeout")
 
 
 class Answers(NamedTuple):
-    """What came of the connections to one service: how many each server took, and which took those of each source port."""
+    """What came of the connections to one service: how many each server took, and which took those of each source
+    port.
+    """
 
     attempts: int
     failures: Mapping[str, int]
-    counts: Dict[ServerKey, int]
-    by_port: Dict[str, List[ServerKey]]
-    strangers: Dict[str, int]
+    counts: dict[ServerKey, int]
+    by_port: dict[str, list[ServerKey]]
+    strangers: dict[str, int]
 
 
 class Rule(NamedTuple):
     """How a scheduler is asked and judged: the keys of the target, and a function to the faults of the answers."""
 
     title: str
-    target: Callable[[Entry], Dict[str, Any]]
-    judge: Callable[[Entry, Answers], List[str]]
+    target: Callable[[Entry], dict[str, Any]]
+    judge: Callable[[Entry, Answers], list[str]]
 
 
-# -------------------------------------------------------------------------------------------------------------------------- rules
+# rules
 
 
-def _weights(entry: Entry) -> Dict[ServerKey, int]:
+def _weights(entry: Entry) -> dict[ServerKey, int]:
     """The servers that take new connections. rr and lc look only whether there is a weight."""
     by_turns = entry.service.scheduler in ("rr", "lc")
-    return {
-        key: 1 if by_turns else server.weight for key, server in sorted(entry.servers.items()) if server.weight > 0
-    }
+    return {key: 1 if by_turns else server.weight for key, server in sorted(entry.servers.items()) if server.weight > 0}
 
 
-def _cycle(entry: Entry) -> Dict[ServerKey, int]:
+def _cycle(entry: Entry) -> dict[ServerKey, int]:
     """How often each server comes up in one round."""
     weights = _weights(entry)
     divisor = math.gcd(*weights.values()) if weights else 1
     return {key: weight // divisor for key, weight in weights.items()}
 
 
-def _cycles_target(entry: Entry) -> Dict[str, Any]:
+def _cycles_target(entry: Entry) -> dict[str, Any]:
     length = sum(_cycle(entry).values())
     return {"count": length * math.ceil(USUAL_CONNECTIONS / length)} if 0 < length <= LONGEST_CYCLE else _many(entry)
 
 
-def _judge_cycles(entry: Entry, answers: Answers) -> List[str]:
-    """rr and wrr: every round gives each server its number of connections; one off is another client's connection in between."""
+def _judge_cycles(entry: Entry, answers: Answers) -> list[str]:
+    """rr and wrr: every round gives each server its number of connections; one off is another client's connection
+    in between.
+    """
     cycle = _cycle(entry)
     length = sum(cycle.values())
     if length > LONGEST_CYCLE:
@@ -94,11 +97,11 @@ def _judge_cycles(entry: Entry, answers: Answers) -> List[str]:
     ] + _silent(entry, answers)
 
 
-def _many(entry: Entry) -> Dict[str, Any]:
+def _many(entry: Entry) -> dict[str, Any]:
     return {"count": max(USUAL_CONNECTIONS, 10 * len(_weights(entry)))}
 
 
-def _judge_shares(entry: Entry, answers: Answers) -> List[str]:
+def _judge_shares(entry: Entry, answers: Answers) -> list[str]:
     """lc, wlc and twos: near the share of the weight, for they also see the connections that others made before."""
     weights = _weights(entry)
     total, taken = sum(weights.values()), sum(answers.counts.values())
@@ -106,32 +109,34 @@ def _judge_shares(entry: Entry, answers: Answers) -> List[str]:
     for key, weight in weights.items():
         share, wanted = 100 * answers.counts.get(key, 0) / max(taken, 1), 100 * weight / total
         if abs(share - wanted) > TOLERANCE:
-            faults.append(f"{_model.server_text(key)} took {share:.0f} %, more than {TOLERANCE} points from {wanted:.0f} %")
+            faults.append(
+                f"{_model.server_text(key)} took {share:.0f} %, more than {TOLERANCE} points from {wanted:.0f} %"
+            )
     # a server of a small weight may stay silent by the same tolerance
     return faults or (_silent(entry, answers) if taken * min(weights.values(), default=1) >= 5 * total else [])
 
 
-def _silent(entry: Entry, answers: Answers) -> List[str]:
+def _silent(entry: Entry, answers: Answers) -> list[str]:
     return [f"{_model.server_text(key)} never answered" for key in _weights(entry) if not answers.counts.get(key)]
 
 
-def _ports_target(entry: Entry) -> Dict[str, Any]:
+def _ports_target(entry: Entry) -> dict[str, Any]:
     ports = max(SOURCE_PORTS, 20 * len(_weights(entry)))
     return {"count": ports, "source_port": FIRST_SOURCE_PORT, "repeat": REPEATS}
 
 
-def _judge_ports(entry: Entry, answers: Answers) -> List[str]:
+def _judge_ports(entry: Entry, answers: Answers) -> list[str]:
     """sh-port and mh-port: one source port, one server; over many ports every server."""
     torn = [port for port, keys in answers.by_port.items() if len(set(keys)) > 1]
     faults = [f"{len(torn)} source ports reached more than one server, {torn[0]} for one"] if torn else []
     return faults + _silent(entry, answers)
 
 
-def _few(dummy: Entry) -> Dict[str, Any]:
+def _few(dummy: Entry) -> dict[str, Any]:
     return {"count": 10}
 
 
-def _judge_one(dummy: Entry, answers: Answers) -> List[str]:
+def _judge_one(dummy: Entry, answers: Answers) -> list[str]:
     """sh, dh, mh, lblc, lblcr and persistence: one client, one service address, so one server."""
     reached = sorted(key for key, count in answers.counts.items() if count)
     if len(reached) < 2:
@@ -139,7 +144,7 @@ def _judge_one(dummy: Entry, answers: Answers) -> List[str]:
     return [f"one client reached {len(reached)} servers: {', '.join(map(_model.server_text, reached))}"]
 
 
-def _judge_heaviest(entry: Entry, answers: Answers) -> List[str]:
+def _judge_heaviest(entry: Entry, answers: Answers) -> list[str]:
     """fo and ovf: the heaviest server, until it has too many connections."""
     weights = _weights(entry)
     return [
@@ -149,7 +154,7 @@ def _judge_heaviest(entry: Entry, answers: Answers) -> List[str]:
     ]
 
 
-def _judge_any(dummy_entry: Entry, dummy: Answers) -> List[str]:
+def _judge_any(dummy_entry: Entry, dummy: Answers) -> list[str]:
     """sed and nq: one client at a time always finds the same server idle, so nothing more can be said."""
     return []
 
@@ -188,7 +193,7 @@ def rule_of(entry: Entry) -> Rule:
     return _RULES[service.scheduler]
 
 
-# ------------------------------------------------------------------------------------------------------------------------ asking
+# asking
 
 
 class _Asked(NamedTuple):
@@ -196,10 +201,10 @@ class _Asked(NamedTuple):
 
     entry: Entry
     settings: Mapping[str, Any]
-    place: Optional[Dict[str, Any]]
+    place: Optional[dict[str, Any]]
 
 
-def _asked(services: object, verify: object) -> List[_Asked]:
+def _asked(services: object, verify: object) -> list[_Asked]:
     findings = Findings()
     table = _model.parse_services(services, "services", findings)
     chosen = _settings(verify, findings)
@@ -210,7 +215,7 @@ def _asked(services: object, verify: object) -> List[_Asked]:
         if key is None:
             continue
         settings = chosen.get(str(written.get("name")), chosen.get("default", {}))
-        place: Optional[Dict[str, Any]] = None
+        place: Optional[dict[str, Any]] = None
         if not key.fwmark and key.port:
             place = _model.key_params(key)
         elif "port" in settings and ("address" in settings or key.address):
@@ -226,23 +231,22 @@ def _asked(services: object, verify: object) -> List[_Asked]:
 _KEY_NAMES = tuple(field.name for field in _model.KEY_FIELDS)
 
 
-def _settings(verify: object, findings: Findings) -> Dict[str, Dict[str, Any]]:
+def _settings(verify: object, findings: Findings) -> dict[str, dict[str, Any]]:
     if not isinstance(verify, Mapping):
         findings.problem("ipvs_verify", "must be a dict of service names, or default, to settings", verify)
         return {}
-    chosen: Dict[str, Dict[str, Any]] = {}
+    chosen: dict[str, dict[str, Any]] = {}
     for name, value in verify.items():
         chosen[str(name)] = _values.record(SETTINGS, value, f"ipvs_verify.{name}", findings) or {}
     return chosen
 
 
-def targets(services: object, verify: object) -> List[Dict[str, Any]]:
+def targets(services: object, verify: object) -> list[dict[str, Any]]:
     """The targets of ``ipvs_probe`` for the plain ``services``: as many connections as the scheduler's rule needs.
+    ``verify`` maps the names of services, or ``default`` for all others, to ``send``, ``pattern``, ``timeout``,
+    ``names``, and for a service without an address or port of its own ``address``, ``port`` and ``protocol``.
 
-    ``verify`` maps the names of services, or ``default`` for all others, to ``send``, ``pattern``, ``timeout``, ``names``, and for a
-    service without an address or port of its own ``address``, ``port`` and ``protocol``.
-
-    :raises InvalidInput: naming every problem of both.
+        :raises InvalidInput: naming every problem of both.
     """
     return [
         {
@@ -256,7 +260,7 @@ def targets(services: object, verify: object) -> List[Dict[str, Any]]:
     ]
 
 
-# ------------------------------------------------------------------------------------------------------------------------ judging
+# judging
 
 
 def judge(
@@ -265,11 +269,10 @@ def judge(
     verify: object,
     before: Optional[Sequence[Mapping[str, Any]]] = None,
     after: Optional[Sequence[Mapping[str, Any]]] = None,
-) -> List[Dict[str, Any]]:
+) -> list[dict[str, Any]]:
     """One verdict per service: ``service``, ``passed`` and ``line``, the sentence for the reader.
-
-    ``results`` are the targets of ``ipvs_probe``. Where a service has no pattern, who answered comes from the connections that its
-    servers counted between ``before`` and ``after``, the counters of ``ipvs_info``.
+    ``results`` are the targets of ``ipvs_probe``. Where a service has no pattern, who answered comes from the
+    connections that its servers counted between ``before`` and ``after``, the ``statistics`` of ``ipvs_info``.
     """
     found = {str(result["name"]): result for result in results}
     verdicts = []
@@ -286,11 +289,11 @@ def judge(
     return verdicts
 
 
-def _answers(asked: _Asked, result: Mapping[str, Any], counted: Dict[ServerKey, int]) -> Answers:
+def _answers(asked: _Asked, result: Mapping[str, Any], counted: dict[ServerKey, int]) -> Answers:
     if "pattern" not in asked.settings:
         return Answers(result["attempts"], result["failures"], counted, {}, {})
     keys = _names(asked)
-    counts: Dict[ServerKey, int] = {}
+    counts: dict[ServerKey, int] = {}
     for name, number in result["answers"].items():
         if name in keys:
             counts[keys[name]] = counts.get(keys[name], 0) + number
@@ -299,8 +302,10 @@ def _answers(asked: _Asked, result: Mapping[str, Any], counted: Dict[ServerKey, 
     return Answers(result["attempts"], result["failures"], counts, by_port, strangers)
 
 
-def _names(asked: _Asked) -> Dict[str, ServerKey]:
-    """What a server may call itself: its address with or without its port, or a name that ``names`` gives to one of these."""
+def _names(asked: _Asked) -> dict[str, ServerKey]:
+    """What a server may call itself: its address with or without its port, or a name that ``names`` gives to one
+    of these.
+    """
     keys = {_model.server_text(key): key for key in asked.entry.servers}
     shared = [key.address for key in keys.values()]
     keys.update({_values.show_address(k.address): k for k in asked.entry.servers if shared.count(k.address) == 1})
@@ -310,29 +315,42 @@ def _names(asked: _Asked) -> Dict[str, ServerKey]:
 
 def _counted(
     entry: Entry, before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]
-) -> Dict[ServerKey, int]:
+) -> dict[ServerKey, int]:
     first, last = _connections(entry, before), _connections(entry, after)
     return {key: last.get(key, 0) - first.get(key, 0) for key in sorted(last)}
 
 
-def _connections(entry: Entry, counters: Sequence[Mapping[str, Any]]) -> Dict[ServerKey, int]:
-    raise NotImplementedError
+def _connections(entry: Entry, statistics: Sequence[Mapping[str, Any]]) -> dict[ServerKey, int]:
+    """The connections that each server of the service has counted so far."""
+    name = _model.key_params(entry.service.key)
+    return {
+        _model.make_server_key(
+            entry.service.key, {"address": _values.address(one["address"]), "port": one["port"]}
+        ): one["counters"]["connections"]
+        for counted in statistics
+        if counted["service"] == name
+        for one in counted["servers"]
+    }
 
 
-def _faults(entry: Entry, answers: Answers) -> List[str]:
+def _faults(entry: Entry, answers: Answers) -> list[str]:
     """Every way in which the answers break a promise; the general ones first, for they often explain the others."""
     if not _weights(entry):
-        return [f"{number} answers came from {name}" for name, number in answers.strangers.items()] + _rested(entry, answers)
+        return [f"{number} answers came from {name}" for name, number in answers.strangers.items()] + _rested(
+            entry, answers
+        )
     failed = sum(answers.failures.values())
     faults = []
     if failed:
         reasons = ", ".join(f"{reason} ({number})" for reason, number in sorted(answers.failures.items()))
         faults.append(f"{failed} of {answers.attempts} connections failed: {reasons}")
-    faults += [f"{number} answers came from {name}, which is no server of it" for name, number in answers.strangers.items()]
+    faults += [
+        f"{number} answers came from {name}, which is no server of it" for name, number in answers.strangers.items()
+    ]
     return faults + _rested(entry, answers) + rule_of(entry).judge(entry, answers)
 
 
-def _rested(entry: Entry, answers: Answers) -> List[str]:
+def _rested(entry: Entry, answers: Answers) -> list[str]:
     return [
         f"{_model.server_text(key)} answered {count} times with weight 0"
         for key, count in sorted(answers.counts.items())
@@ -341,9 +359,7 @@ def _rested(entry: Entry, answers: Answers) -> List[str]:
 
 
 def _line(name: str, entry: Entry, answers: Answers, faults: Sequence[str]) -> str:
-    shares = ", ".join(
-        f"{_model.server_text(key)} {answers.counts.get(key, 0)}" for key in sorted(entry.servers)
-    )
+    shares = ", ".join(f"{_model.server_text(key)} {answers.counts.get(key, 0)}" for key in sorted(entry.servers))
     scheduler = " ".join([entry.service.scheduler, *_model.flag_names(entry.service.scheduler, entry.service.flags)])
     answered = answers.attempts - sum(answers.failures.values())
     summary = f"{name} {scheduler} ({rule_of(entry).title}): {answered} of {answers.attempts} answered: {shares}"

@@ -4,12 +4,22 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Callable, Dict
+import os
+from pathlib import Path
+from typing import Any, Callable
 
+import hypothesis
 import pytest
 from ansible.module_utils import basic
 
-from plugins.module_utils import _module
+from plugins.module_utils import _client, _kernel, _module
+from tests.unit.fake_kernel import SCHEDULERS, Kernel
+
+# A machine under load is slow, which is no fault of the code.
+hypothesis.settings.register_profile(
+    "unit", deadline=None, max_examples=50, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("unit")
 
 
 class ModuleExit(Exception):
@@ -17,27 +27,88 @@ class ModuleExit(Exception):
 
 
 @pytest.fixture
-def run_main(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Callable[..., Dict[str, Any]]:
+def run_main(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Callable[..., dict[str, Any]]:
     """run_main(main, params, check=False, diff=False) -> the result; a failure is a result with ``failed: True``.
 
     Warnings are in ``result["warnings"]``. The lock lives in the test's own directory.
     """
     monkeypatch.setattr(_module, "LOCK_DIR", str(tmp_path / "lock"))
 
-    def run(main: Callable[[], None], params: Dict[str, Any], check: bool = False, diff: bool = True) -> Dict[str, Any]:
+    def run(main: Callable[[], None], params: dict[str, Any], check: bool = False, diff: bool = True) -> dict[str, Any]:
         warnings: list[str] = []
 
         def leave(dummy: Any, failed: bool = False, **result: Any) -> None:
             raise ModuleExit({"failed": failed, "warnings": warnings, **json.loads(json.dumps(result))})
 
-        arguments = {**params, "_ansible_check_mode": check, "_ansible_diff": diff, "_ansible_remote_tmp": str(tmp_path)}
+        arguments = {
+            **params,
+            "_ansible_check_mode": check,
+            "_ansible_diff": diff,
+            "_ansible_remote_tmp": str(tmp_path),
+        }
         monkeypatch.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode())
         monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
-        monkeypatch.setattr(basic.AnsibleModule, "exit_json", lambda self, **kw: leave(self, **kw))
-        monkeypatch.setattr(basic.AnsibleModule, "fail_json", lambda self, msg, **kw: leave(self, failed=True, msg=msg, **kw))
+        monkeypatch.setattr(basic.AnsibleModule, "exit_json", leave)
+        monkeypatch.setattr(
+            basic.AnsibleModule, "fail_json", lambda self, msg, **kw: leave(self, failed=True, msg=msg, **kw)
+        )
         monkeypatch.setattr(basic.AnsibleModule, "warn", lambda dummy, warning: warnings.append(warning))
         with pytest.raises(ModuleExit) as caught:
             main()
         return caught.value.args[0]
 
     return run
+
+
+class Machine:
+    """What a module finds around the kernel's IPVS on its host: /proc, /sys, /lib/modules and modprobe."""
+
+    def __init__(self, kernel: Kernel, root: Path) -> None:
+        self.kernel = kernel
+        self.proc, self.sys = root / "ip_vs", root / "sys_module"
+        self.modules = root / "modules" / os.uname().release
+        self.sys.mkdir()
+        self.modules.mkdir(parents=True)
+        names = ["ip_vs", "ip_vs_pe_sip", *(f"ip_vs_{name}" for name in SCHEDULERS)]
+        self.provide(names)
+        self.load()
+
+    def provide(self, names: list[str]) -> None:
+        """Have these modules under /lib/modules, and no others."""
+        lines = [f"kernel/net/netfilter/ipvs/{name}.ko.xz: kernel/net/nf_conntrack.ko.xz" for name in names]
+        (self.modules / "modules.dep").write_text("\n".join(lines) + "\n")
+        (self.modules / "modules.builtin").write_text("kernel/fs/ext4/ext4.ko\n")
+
+    def load(self) -> None:
+        self.kernel.loaded = True
+        self.proc.touch()
+
+    def unload(self) -> None:
+        """ip_vs is not loaded; modprobe loads it if /lib/modules has it."""
+        self.kernel.loaded = False
+        self.proc.unlink()
+
+    def run(self, argv: list[str], dummy_data: str | None = None) -> tuple[int, str, str]:
+        self.kernel.ran.append(argv)
+        if "/ip_vs.ko" not in (self.modules / "modules.dep").read_text():
+            return 1, "", f"modprobe: FATAL: Module ip_vs not found in directory /lib/modules/{os.uname().release}\n"
+        self.load()
+        return 0, "", ""
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
+    """A host with a fake kernel in it, ip_vs loaded."""
+    machine = Machine(Kernel(), tmp_path)
+    monkeypatch.setattr(_client.socket, "socket", machine.kernel.socket)
+    monkeypatch.setattr(_kernel, "PROC_IPVS", str(machine.proc))
+    monkeypatch.setattr(_kernel, "SYS_MODULE", str(machine.sys))
+    monkeypatch.setattr(_kernel, "LIB_MODULES", str(tmp_path / "modules"))
+    monkeypatch.setattr(_module.Task, "run", lambda dummy, argv, data=None: machine.run(argv, data))
+    return machine
+
+
+@pytest.fixture
+def kernel(machine: Machine) -> Kernel:
+    """The fake kernel that every client of this test talks to."""
+    return machine.kernel

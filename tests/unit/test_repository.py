@@ -169,7 +169,9 @@ def test_utility_imports_only_the_layers_below(path: Path) -> None:
     assert path.stem not in LAYERS or imports <= LAYERS.keys()
 
 
-@pytest.mark.parametrize("path", [*UTILITIES, *PLUGIN_UTILITIES, *ROOT.glob("plugins/filter/*.py")], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [*UTILITIES, *PLUGIN_UTILITIES, *ROOT.glob("plugins/filter/*.py")], ids=lambda path: path.stem
+)
 def test_only_module_knows_ansible_module(path: Path) -> None:
     knows = any(name.startswith("ansible.module_utils.basic") for name in imported(path))
     assert knows == (path.stem == "_module")

@@ -49,7 +49,8 @@ def locked(directory: Path) -> Iterator[None]:
     holder dies, however it dies.
     """
     while True:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for level in (*reversed(directory.parents), directory):
+            level.mkdir(mode=0o700, exist_ok=True)
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         # the previous holder may have removed the directory that this lock is on

@@ -35,6 +35,7 @@ PACKAGES = (
     "dbus",
     "ethtool",
     "iproute2",
+    "iptables",
     "iputils-arping",
     "iputils-ping",
     "ipvsadm",
@@ -156,9 +157,8 @@ def require_programs(find: Callable[[str], object] = lambda name: shutil.which(n
     missing = {program: package for program, package in programs.items() if not find(program)}
     if missing:
         packages = " ".join(sorted(set(missing.values())))
-        raise LabError(
-            f"The lab needs {', '.join(sorted(missing))}. Install with:\n  apt-get install --no-install-recommends {packages}"
-        )
+        command = f"apt-get install --no-install-recommends {packages}"
+        raise LabError(f"The lab needs {', '.join(sorted(missing))}. Install with:\n  {command}")
 
 
 def recipe_hash() -> str:
@@ -212,16 +212,21 @@ def _entry(name: str, mode: int, kind: bytes = tarfile.REGTYPE, link: str = "", 
     return entry
 
 
-def write_overlay(archive: Path, public_key: str, host_key: str) -> None:
-    """Write the lab's own files as a tar archive owned by root, to be unpacked over the packages' files."""
+def write_overlay(archive: Path, key: Path, host_key: Path) -> None:
+    """Write the lab's own files as a tar archive owned by root, to be unpacked over the packages' files.
+
+    :param key: The private key whose public half root of the nodes accepts.
+    :param host_key: The private key by which the nodes are known, all of them.
+    """
     texts = {
         "/etc/fstab": ("# the kernel's command line names the root file system\n", 0o644),
         "/etc/hostname": ("node\n", 0o644),
         "/etc/machine-id": ("0" * 31 + "1\n", 0o444),
         "/etc/network/interfaces": ("", 0o644),
         "/etc/resolv.conf": ("# nothing is ever resolved\n", 0o644),
-        "/root/.ssh/authorized_keys": (public_key, 0o600),
-        "/etc/ssh/ssh_host_ed25519_key": (host_key, 0o600),
+        "/root/.ssh/authorized_keys": (key.with_suffix(".pub").read_text(), 0o600),
+        "/etc/ssh/ssh_host_ed25519_key": (host_key.read_text(), 0o600),
+        "/etc/ssh/ssh_host_ed25519_key.pub": (host_key.with_suffix(".pub").read_text(), 0o644),
     }
     texts.update({path: ((NODE_FILES / name).read_text(), mode) for name, (path, mode) in INSTALLED.items()})
     wants = "/etc/systemd/system/multi-user.target.wants"
@@ -278,14 +283,12 @@ def write_initrd(tree: Path, initrd: Path) -> None:
 def _make_disk(archives: Iterable[Path], tree: Path, disk: Path) -> None:
     with disk.open("wb") as handle:
         handle.truncate(DISK_SIZE)
-    unpack = [f"tar -xf {shlex.quote(str(archive))} -C {shlex.quote(str(tree))} --exclude='./dev/*'" for archive in archives]
-    make = (
-        "mke2fs -q -F -t ext4 -O ^has_journal -E lazy_itable_init=1,nodiscard -m 0 -N 60000"
-        f" -d {shlex.quote(str(tree))} {shlex.quote(str(disk))}"
-    )
+    options = "-q -F -t ext4 -O ^has_journal -E lazy_itable_init=1,nodiscard -m 0 -N 60000".split()
+    commands = [["tar", "-xf", str(archive), "-C", str(tree), "--exclude=./dev/*"] for archive in archives]
+    commands.append(["mke2fs", *options, "-d", str(tree), str(disk)])
     # one shell below one fakeroot: the owners that tar pretends to set exist only inside it
     wrapper = [] if os.getuid() == 0 else ["fakeroot"]
-    _run([*wrapper, "sh", "-c", " && ".join([*unpack, make])])
+    _run([*wrapper, "sh", "-c", " && ".join(shlex.join(command) for command in commands)])
 
 
 def _run(command: list[str]) -> None:
@@ -293,7 +296,8 @@ def _run(command: list[str]) -> None:
         command, check=False, capture_output=True, text=True, env={**os.environ, "PATH": SEARCH_PATH, "INITRD": "No"}
     )
     if result.returncode:
-        raise LabError(f"{command[0]} failed with status {result.returncode}:\n{(result.stderr or result.stdout)[-3000:]}")
+        output = (result.stderr or result.stdout)[-3000:]
+        raise LabError(f"{command[0]} failed with status {result.returncode}:\n{output}")
 
 
 def _new_key(path: Path) -> None:
@@ -310,11 +314,7 @@ def _build(directory: Path) -> None:
         _run(bootstrap_command(host_sources(), work / "packages.tar"))
         _new_key(image.key)
         _new_key(work / "host_key")
-        write_overlay(
-            work / "overlay.tar",
-            image.key.with_suffix(".pub").read_text(),
-            (work / "host_key").read_text(),
-        )
+        write_overlay(work / "overlay.tar", image.key, work / "host_key")
         _make_disk((work / "packages.tar", work / "overlay.tar"), tree, image.disk)
         shutil.copyfile(next((tree / "boot").glob("vmlinuz-*")), image.kernel)
         write_initrd(tree, image.initrd)

@@ -7,10 +7,11 @@ import base64
 import json
 import os
 import re
+import shlex
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from .image import SEARCH_PATH, Image
 PROGRAM = "qemu-system-x86_64"
 MEMORY = 256  # MiB
 ACCELERATORS = {
-    "tcg": ("-accel", "tcg,thread=multi,tb-size=128", "-cpu", "qemu64"),
+    "tcg": ("-accel", "tcg,thread=multi,tb-size=128", "-cpu", "qemu64,-svm"),
     "kvm": ("-accel", "kvm", "-cpu", "host"),
 }
 # no randomised addresses: emulation keeps its translations of code by address
@@ -100,14 +101,15 @@ class Machine:
 
         :param state: What ``-incoming`` restores the machine from; without it the machine boots.
         """
-        words = [PROGRAM, "-name", self.name, "-M", "q35", *ACCELERATORS[self.accelerator], "-smp", "1", "-m", str(MEMORY)]
+        words = [PROGRAM, "-name", self.name, "-M", "q35", *ACCELERATORS[self.accelerator]]
+        words += ["-smp", "1", "-m", str(MEMORY)]
         words += ["-nodefaults", "-no-user-config", "-display", "none", "-pidfile", str(self.pid_file)]
         words += ["-qmp", f"unix:{self.monitor},server=on,wait=off"]
         words += ["-chardev", f"file,id=console,path={self.log},append=on", "-serial", "chardev:console"]
         words += ["-chardev", f"socket,id=agent,path={self.agent},server=on,wait=off", "-serial", "chardev:agent"]
         words += ["-kernel", str(self.image.kernel), "-initrd", str(self.image.initrd), "-append", KERNEL_LINE]
         words += ["-drive", f"file={self.overlay},if=none,id=disk,format=qcow2,cache=unsafe,discard=unmap"]
-        words += ["-device", "virtio-blk-pci,drive=disk", "-device", "virtio-rng-pci", "-device", "vmgenid,guid=auto"]
+        words += ["-device", "virtio-blk-pci,drive=disk", "-device", "virtio-rng-pci"]
         words += ["-netdev", f"user,id=net0,ipv6=off,restrict=on,hostfwd=tcp:127.0.0.1:{self.ssh_port}-:22"]
         words += ["-device", f"virtio-net-pci,netdev=net0,mac={MANAGEMENT_MAC},romfile="]
         for number in range(1, LAB_NICS + 1):
@@ -169,7 +171,7 @@ def start(machine: Machine, state: Path | None = None) -> None:
         if process.poll() is not None:
             raise LabError(f"{machine.name}: QEMU ended at once:\n{log.read_text(errors='replace')[-2000:]}")
         try:
-            return monitor(machine, "query-status")["status"] == "running"
+            return bool(monitor(machine, "query-status")["status"] == "running")
         except OSError:
             return False
 
@@ -247,12 +249,10 @@ class Agent:
         return text
 
 
-def save(machine: Machine, state: Path, say: Callable[[str], None]) -> None:
-    """Write the machine's state to the file *state* and end the process; its disk then belongs to that state."""
-    with state.open("wb"):
-        pass
+def save(machine: Machine, state: Path) -> None:
+    """Write the machine's state to the file *state*. The machine does not run on: its disk belongs to that state."""
     monitor(machine, "migrate-set-parameters", **{"max-bandwidth": 10**10, "downtime-limit": 60_000})
-    monitor(machine, "migrate", uri=f"exec:cat > {quoted(state)}")
+    monitor(machine, "migrate", uri=f"exec:cat > {shlex.quote(str(state))}")
 
     def done() -> bool:
         status = monitor(machine, "query-migrate").get("status")
@@ -261,10 +261,3 @@ def save(machine: Machine, state: Path, say: Callable[[str], None]) -> None:
         return bool(status == "completed")
 
     wait_for(done, BOOT_SECONDS, f"{machine.name}: saving its state takes too long", interval=0.1)
-    say(f"Saved {state.stat().st_size >> 20} MB")
-
-
-def quoted(path: Path) -> str:
-    import shlex
-
-    return shlex.quote(str(path))

@@ -1,34 +1,34 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reads a topology: the nodes of a lab, their segments and addresses, and what the inventory says of them.
 
-    segments: [outside, inside]
-    groups:
-      ipvs_directors: [director1]
-    nodes:
-      director1:
-        interfaces:
-          outside: [203.0.113.1/24, "2001:db8:0:1::1/64"]   # the first segment is eth1, the next one eth2 ...
-          inside: [192.0.2.1/24]
-        sysctls: {net.ipv4.ip_forward: 1}
-      backend1:
-        interfaces:
-          inside: [192.0.2.11/24]
-        gateway: 192.0.2.1            # or a list, one of each family
-        routes: [{to: 198.51.100.0/24, via: 192.0.2.1}]
-        serve: {tcp: [80], udp: [53]} # ports where l4lb-serve answers
-        vars: {ipvs_address: 192.0.2.11}
+segments: [outside, inside]
+groups:
+  ipvs_directors: [director1]
+nodes:
+  director1:
+    interfaces:
+      outside: [203.0.113.1/24, "2001:db8:0:1::1/64"]   # the first segment is eth1, the next one eth2 ...
+      inside: [192.0.2.1/24]
+    sysctls: {net.ipv4.ip_forward: 1}
+  backend1:
+    interfaces:
+      inside: [192.0.2.11/24]
+    gateway: 192.0.2.1            # or a list, one of each family
+    routes: [{to: 198.51.100.0/24, via: 192.0.2.1}]
+    serve: {tcp: [80], udp: [53]} # ports where l4lb-serve answers
+    vars: {ipvs_address: 192.0.2.11}
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Union
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from .common import LAB_NICS, LabError
 
@@ -157,18 +157,20 @@ class _Reader:
             here = f"{path}.{segment}"
             if segment not in segments:
                 self.bad(here, f"no such segment (known: {', '.join(segments)})")
-            read = [self.interface(item, f"{here}[{index}]") for index, item in enumerate(self.sequence(addresses, here))]
+            items = enumerate(self.sequence(addresses, here))
+            read = [self.interface(item, f"{here}[{index}]") for index, item in items]
             interfaces[segment] = tuple(item for item in read if item)
         if len(interfaces) > LAB_NICS:
             self.bad(path, f"a node has at most {LAB_NICS} segments (got {len(interfaces)})")
         return interfaces
 
-    def routes(self, node: Mapping[str, Any], path: str, interfaces: Mapping[str, tuple[Interface, ...]]) -> list[Route]:
+    def routes(self, node: Mapping[str, Any], path: str, networks: Sequence[Network]) -> list[Route]:
         wanted: list[tuple[str, Network | None, Address | None]] = []
         for index, item in enumerate(self.sequence(node.get("routes"), f"{path}.routes")):
             here = f"{path}.routes[{index}]"
             route = self.mapping(item, here, ("to", "via"))
-            wanted.append((here, self.network(route.get("to"), f"{here}.to"), self.address(route.get("via"), f"{here}.via")))
+            to, via = self.network(route.get("to"), f"{here}.to"), self.address(route.get("via"), f"{here}.via")
+            wanted.append((here, to, via))
         gateways = node.get("gateway")
         for gateway in gateways if isinstance(gateways, list) else [gateways] if gateways is not None else []:
             via = self.address(gateway, f"{path}.gateway")
@@ -180,7 +182,7 @@ class _Reader:
                 continue
             if to.version != via.version:
                 self.bad(here, f"{to} and {via} are of different families")
-            elif not any(via in own.network for addresses in interfaces.values() for own in addresses):
+            elif not any(via in network for network in networks):
                 self.bad(here, f"must lie in a network of the node (got {via})")
             routes.append(Route(to, via))
         return routes
@@ -212,11 +214,12 @@ class _Reader:
         self.name(name, path)
         content = self.mapping(value, path, NODE_KEYS)
         interfaces = self.interfaces(content.get("interfaces"), f"{path}.interfaces", segments)
+        networks = [own.network for addresses in interfaces.values() for own in addresses]
         return Node(
             name=name,
             number=number,
             interfaces=interfaces,
-            routes=tuple(self.routes(content, path, interfaces)),
+            routes=tuple(self.routes(content, path, networks)),
             sysctls=self.sysctls(content.get("sysctls"), f"{path}.sysctls"),
             serve=self.serve(content.get("serve"), f"{path}.serve"),
             variables=self.mapping(content.get("vars"), f"{path}.vars"),
@@ -261,7 +264,8 @@ def parse(document: object) -> Topology:
         reader.bad("nodes", "at least one node is needed")
     if len(entries) > 250:
         reader.bad("nodes", f"at most 250 nodes (got {len(entries)})")
-    nodes = {name: reader.node(name, number, value, segments) for number, (name, value) in enumerate(entries.items(), 1)}
+    numbered = enumerate(entries.items(), 1)
+    nodes = {name: reader.node(name, number, value, segments) for number, (name, value) in numbered}
     reader.duplicates(nodes)
     groups = reader.groups(content.get("groups"), nodes)
     if reader.problems:

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fixtures of the scenarios' tests. They run against a lab that is up: ``molecule converge -s SCENARIO`` makes one."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "shared"))
+
+import nodes  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def scenario(request: pytest.FixtureRequest) -> str:
+    """The name of the scenario: of the directory that the tests are in, or for shared ones as molecule says."""
+    name = Path(request.session.items[0].path).relative_to(HERE).parts[0]
+    return os.environ["MOLECULE_SCENARIO_NAME"] if name == "shared" else name
+
+
+@pytest.fixture(scope="session")
+def pristine(scenario: str) -> dict[str, str]:
+    """The state of the director before the collection came."""
+    return json.loads(nodes.record(scenario, "pristine").read_text())
+
+
+@pytest.fixture(scope="session")
+def by_hand(scenario: str) -> dict[str, str]:
+    """The state of the director after the document's own commands."""
+    return json.loads(nodes.record(scenario, "by_hand").read_text())
+
+
+@pytest.fixture(scope="session")
+def now() -> dict[str, str]:
+    """The state of the director when the first test asks for it."""
+    return nodes.state()

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the client sees of a director with mh over three servers."""
+
+import collections
+import json
+import subprocess
+import threading
+
+import pytest
+
+import nodes
+
+VIP = "198.51.100.100"
+SERVICE = {"address": VIP, "port": 443}
+SERVERS = {"backend1": "198.51.100.201", "backend2": "198.51.100.202", "backend3": "198.51.100.203"}
+CLIENT = "198.51.100.10"
+PORTS = 300
+FIRST_PORT = 20000
+FLOWS = ("--count", str(PORTS), "--first-source-port", str(FIRST_PORT))
+RATE = 200  # new connections a second
+
+
+def who_answered(report):
+    """The server of each source port."""
+    assert report["failures"] == 0, report["errors"]
+    return {port: next(iter(names)) for port, names in report["by_source_port"].items()}
+
+
+@pytest.fixture(scope="module")
+def flows():
+    return who_answered(nodes.load(f"{VIP}:443", *FLOWS))
+
+
+def test_each_server_has_its_share_of_the_source_ports(flows):
+    assert len(flows) == PORTS
+    shares = {name: 100 * count / PORTS for name, count in collections.Counter(flows.values()).items()}
+    assert shares.keys() == SERVERS.keys()
+    assert all(abs(share - 100 / len(SERVERS)) <= 10 for share in shares.values()), shares
+
+
+def test_a_source_port_keeps_its_server():
+    report = nodes.load(f"{VIP}:443", "--count 50 --first-source-port 30000 --source-ports 1")
+    assert report["failures"] == 0, report["errors"]
+    assert list(report["answers"].values()) == [50]
+
+
+def test_losing_a_server_moves_few_other_flows(scenario, flows):
+    leaving = {"service": SERVICE, "address": SERVERS["backend2"], "port": 8443}
+    before = nodes.module(scenario, "ipvs_server", **leaving, state="absent")
+    try:
+        after = who_answered(nodes.load(f"{VIP}:443", *FLOWS))
+    finally:
+        nodes.module(scenario, "ipvs_server", **leaving, forward="nat")
+    assert before["changed"]
+    assert "backend2" not in after.values()
+    others = [port for port, name in flows.items() if name != "backend2"]
+    kept = [port for port in others if after[port] == flows[port]]
+    assert len(kept) >= 0.8 * len(others), f"{len(kept)} of {len(others)}"
+
+
+def test_a_server_joins_and_leaves_under_load(scenario):
+    joining = {"address": SERVERS["backend3"], "port": 80}
+    servers = [{"address": address, "port": 8443} for address in SERVERS.values()]
+    reports = []
+    stop = threading.Event()
+
+    def make_load():
+        while not stop.is_set():
+            reports.append(nodes.load(f"{VIP}:443", f"--rate {RATE} --duration 10"))
+
+    load = threading.Thread(target=make_load)
+    load.start()
+    try:
+        joined = nodes.playbook(scenario, "l4lb.ipvs.site", "-e", json.dumps({"nat_servers": [*servers, joining]}))
+        counted = nodes.module(scenario, "ipvs_info")
+        left = nodes.playbook(
+            scenario, "molecule/nat/drain.yml", "-e", json.dumps({"leaving": {"service": SERVICE, **joining}})
+        )
+    finally:
+        stop.set()
+        load.join()
+    assert joined.status == 0, joined.output
+    assert left.status == 0, left.output
+    assert connections(counted, joining) > 0
+    assert sum(report["failures"] for report in reports) == 0, [report["errors"] for report in reports]
+    for report in reports:
+        assert report["started"] / report["seconds"] > 0.95 * RATE
+
+
+def connections(info, server):
+    """How many connections the server has had."""
+    return sum(
+        one["counters"]["connections"]
+        for entry in info["statistics"]
+        if entry["service"]["address"] == VIP
+        for one in entry["servers"]
+        if (one["address"], one["port"]) == (server["address"], server["port"])
+    )
+
+
+def test_what_is_merely_routed_keeps_its_source():
+    """The very address and port of a server, through the director, but not through a service."""
+    server = SERVERS["backend1"]
+    client = nodes.node(nodes.CLIENT)
+    client.check_output(f"ip route add {server}/32 via 198.51.100.200")
+    try:
+        report = nodes.load(f"{server}:8443", "--count 5")
+        path = client.check_output(f"ip route get {server}")
+    finally:
+        client.check_output(f"ip route del {server}/32 via 198.51.100.200")
+    assert "via 198.51.100.200" in path
+    assert report["client_seen"] == {CLIENT: 5}
+    assert report["answers"] == {"backend1": 5}
+
+
+def test_what_is_balanced_comes_from_the_director():
+    report = nodes.load(f"{VIP}:443", "--count 9")
+    assert report["client_seen"] == {"198.51.100.200": 9}

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the tests of the scenarios do with the nodes of the lab: read their state, make traffic, run playbooks.
+
+A call of a node costs a good part of a second, so each brings back much and the thinking is done here.
+As a command, ``nodes.py SCENARIO NAME`` records the state of the director under a name.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import testinfra
+import yaml
+from testinfra.host import Host
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build" / "molecule"
+INVENTORY = BUILD / "lab.yml"
+DIRECTOR = "director1"
+CLIENT = "client"
+
+# name of a part of the state -> the commands that show it
+STATE = {
+    "modules": "lsmod | tail -n +2 | cut -d ' ' -f 1 | sort",
+    "sysctls": "sysctl -a -r '^net[.]ipv[46][.]|^net[.]netfilter[.]nf_conntrack_(max|tcp_timeout)' 2>/dev/null",
+    "addresses": "ip -oneline address show",
+    "routes": "ip route show table all; ip -6 route show table all; ip rule; ip -6 rule",
+    "rules": "nft --stateless list ruleset",
+    # ipvsadm would load ip_vs
+    "table": """
+        if [ -e /proc/net/ip_vs ]; then
+            for option in '' --thresholds --persistent-conn --tun-info; do ipvsadm -Ln $option; done
+            ipvsadm -Sn
+        fi""",
+    # with links, which are what enables a unit
+    "files": """
+        find /etc /root /usr/local /usr/lib/systemd /usr/lib/sysctl.d /usr/lib/modules-load.d /var/lib \\
+            -path /root/.ansible -prune -o ! -type d -printf '%p %m %u %s %T@ %l\\n' | sort""",
+    "runtime": "find /run -name '*l4lb*ipvs*' -o -path '/run/l4lb*' -type f | sort",
+}
+
+
+def lab(*words: str) -> str:
+    """Run a command of the scenarios' lab -> its output."""
+    command = [str(ROOT / "tests" / "lab" / "lab"), words[0], "--name", "molecule", *words[1:]]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+@functools.cache
+def node(name: str) -> Host:
+    """A node of the lab, for testinfra. Its commands share one ssh connection."""
+    variables = yaml.safe_load(INVENTORY.read_text())["all"]["hosts"][name]
+    return testinfra.get_host(
+        f"ssh://{variables['ansible_user']}@{variables['ansible_host']}:{variables['ansible_port']}",
+        ssh_extra_args=variables["ansible_ssh_common_args"],
+        controlpath="/tmp/l4lb-molecule-%%C",  # testinfra takes %% for %
+    )
+
+
+def state() -> dict[str, str]:
+    """Everything of the director that the collection might touch, by the names of ``STATE``."""
+    script = "\n".join(f"echo '=== {name}'\n{commands}" for name, commands in STATE.items())
+    parts = re.split(r"^=== (.*)\n", node(DIRECTOR).check_output(script) + "\n", flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2]))
+
+
+def record(scenario: str, name: str) -> Path:
+    """Where the state of the director recorded under a name is."""
+    return BUILD / scenario / f"{name}.json"
+
+
+def sysctls(text: str) -> dict[str, str]:
+    """The output of ``sysctl -a`` as a dict."""
+    return {key: value for key, dummy, value in (line.partition(" = ") for line in text.splitlines())}
+
+
+def nft_tables(text: str) -> dict[str, str]:
+    """The output of ``nft list ruleset``, by ``FAMILY NAME`` of its tables."""
+    return {part.partition(" {")[0]: part for part in re.findall(r"^table (.*?^})", text, re.MULTILINE | re.DOTALL)}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run of Ansible came to."""
+
+    status: int
+    output: str
+
+    def total(self, counter: str) -> int:
+        """The sum over all hosts of ``ok``, ``changed``, ``failed`` ... as the recap tells it."""
+        counts = re.findall(rf"\b{counter}=(\d+)", self.output.rpartition("PLAY RECAP")[2])
+        if not counts:
+            raise AssertionError(f"the run has no recap:\n{self.output}")
+        return sum(map(int, counts))
+
+
+def ansible(scenario: str, program: str, *arguments: str) -> Run:
+    """Run ``ansible`` or ``ansible-playbook`` on the nodes, with the inventory of the scenario."""
+    inventories = [f"--inventory={INVENTORY}", f"--inventory={ROOT / 'molecule' / scenario / 'inventory'}"]
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "true"}
+    environment.pop("ANSIBLE_FORCE_COLOR", None)
+    run = subprocess.run(
+        [program, *inventories, *arguments],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return Run(run.returncode, run.stdout)
+
+
+def playbook(scenario: str, name: str, *arguments: str) -> Run:
+    """Run a playbook of the collection, or a file."""
+    return ansible(scenario, "ansible-playbook", name, *arguments)
+
+
+def module(scenario: str, name: str, **arguments: Any) -> dict[str, Any]:
+    """Run one module of the collection on the director -> its result."""
+    run = ansible(scenario, "ansible", DIRECTOR, "-m", f"l4lb.ipvs.{name}", "-a", json.dumps(arguments))
+    if run.status:
+        raise AssertionError(run.output)
+    result: dict[str, Any] = json.loads(run.output.partition("=>")[2])
+    return result
+
+
+def load(target: str, *arguments: str) -> dict[str, Any]:
+    """Open connections from the client -> the report of l4lb-load, whether some failed or not."""
+    run = node(CLIENT).run(f"l4lb-load {target} {' '.join(arguments)}")
+    if not run.stdout:
+        raise AssertionError(run.stderr)
+    report: dict[str, Any] = json.loads(run.stdout)
+    return report
+
+
+def main() -> None:
+    path = record(*sys.argv[1:])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(state(), indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: director_plan
+short_description: Work out what a director needs besides its table
+version_added: 0.1.0
+author:
+  - The l4lb.ipvs authors (@l4lb)
+description:
+  - From plain services and one reading of the host, as M(l4lb.ipvs.ipvs_host_info) returns it, works out the kernel
+    modules, sysctls and addresses that the director needs, and names what on the host would break the services.
+positional: _input
+options:
+  _input:
+    description: The plain services, as P(l4lb.ipvs.resolve_services#filter) makes them.
+    type: list
+    elements: dict
+    required: true
+  flows:
+    description: The flows that P(l4lb.ipvs.snat_flows#filter) lists for the same services.
+    type: list
+    elements: dict
+    required: true
+  host:
+    description: The result of M(l4lb.ipvs.ipvs_host_info).
+    type: dict
+    required: true
+  vip_interface:
+    description:
+      - The interface that gets the VIPs. Empty means for each VIP the one that has it, else the one whose network
+        contains it.
+    type: str
+    default: ""
+  vip_prefix:
+    description: The prefix length of the VIPs; V(host) for a whole address, 32 or 128.
+    type: raw
+    default: host
+  sysctls:
+    description: More sysctls, or other values for those worked out.
+    type: dict
+    default: {}
+  allow:
+    description: Dangers to accept, as warnings instead of problems.
+    type: list
+    elements: str
+    choices: [forward_drop, foreign_masquerade, foreign_owner, management_capture]
+    default: []
+  connection:
+    description: The C(address) and C(port) at which the controller reaches the host, besides those that the host tells.
+    type: dict
+"""
+
+EXAMPLES = r"""
+needs: "{{ plain | l4lb.ipvs.director_plan(flows=flows, host=host) }}"
+"""
+
+RETURN = r"""
+_value:
+  description:
+    - C(modules) in the order to load them, C(missing_modules) that are not loaded, C(sysctls), C(vips) as
+      M(l4lb.ipvs.ipvs_vip) takes them, C(problems) and C(warnings), one sentence each.
+  type: dict
+"""
+
+from typing import Any, Callable
+
+from ansible.errors import AnsibleFilterError
+
+from ..module_utils._errors import InvalidInput
+from ..plugin_utils import _director
+
+
+def director_plan(services: object, **options: Any) -> dict[str, Any]:
+    """The filter of this name; see DOCUMENTATION."""
+    try:
+        return _director.director_plan(services, **options)
+    except InvalidInput as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+class FilterModule:
+    """What Ansible looks for in a filter plugin."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"director_plan": director_plan}

@@ -1,0 +1,99 @@
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: resolve_services
+short_description: Turn the services of the inventory into plain services
+version_added: 0.1.0
+author:
+  - The l4lb.ipvs authors (@l4lb)
+description:
+  - Turns C(ipvs_services), as written once in the inventory, into the plain services that M(l4lb.ipvs.ipvs_table)
+    takes.
+  - C(addresses) and C(ports) become one service each, every port of the first address first.
+  - Servers are those of C(servers), then one per host of C(servers_from) in the inventory's order, then those of
+    C(pool). C(servers_from) has the keys C(group), C(address), C(port) and C(weight); the latter three name variables
+    of the hosts, and only C(address) is required. A host without the variable is an error, never a server less.
+  - C(directors), the group of the directors that carry the service, C(return_path) and C(mark) are taken out.
+  - The result is checked as a whole; every problem is told at once, at the place where it was written.
+positional: _input
+options:
+  _input:
+    description: The services.
+    type: list
+    elements: dict
+    required: true
+  hostvars:
+    description: The variables of all hosts, C(hostvars).
+    type: dict
+    required: true
+  groups:
+    description: The groups of the inventory, C(groups).
+    type: dict
+    required: true
+  pools:
+    description:
+      - The named pools of servers that C(pool) refers to. Each is a dict of C(servers), C(servers_from) or both.
+    type: dict
+    default: {}
+  director:
+    description: Keep only the services that this host carries. All are checked nevertheless.
+    type: str
+seealso:
+  - plugin: l4lb.ipvs.snat_flows
+    plugin_type: filter
+"""
+
+EXAMPLES = r"""
+ipvs_services:
+  - name: web
+    addresses: [192.0.2.10, "2001:db8::10"]
+    port: 443
+    scheduler: wrr
+    forward: nat
+    servers_from:
+      group: web
+      address: ipvs_address
+      weight: ipvs_weight
+
+plain: "{{ ipvs_services | l4lb.ipvs.resolve_services(hostvars=hostvars, groups=groups) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The plain services.
+  type: list
+  elements: dict
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable, Optional
+
+from ansible.errors import AnsibleFilterError
+
+from ..module_utils._errors import InvalidInput
+from ..plugin_utils._resolve import Inventory, resolve
+
+
+def resolve_services(
+    services: object,
+    hostvars: Mapping[str, Mapping[str, Any]],
+    groups: Mapping[str, Sequence[str]],
+    pools: Optional[Mapping[str, Any]] = None,
+    director: Optional[str] = None,
+) -> list[dict[str, Any]]:
+    """The filter of this name; see DOCUMENTATION."""
+    try:
+        return [service.plain for service in resolve(services, Inventory(hostvars, groups, pools or {}), director)]
+    except InvalidInput as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+class FilterModule:
+    """What Ansible looks for in a filter plugin."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"resolve_services": resolve_services}

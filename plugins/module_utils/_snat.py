@@ -1,0 +1,276 @@
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection: nothing outside l4lb.ipvs may import it.
+
+"""Which connections get a new source address, as flows, as elements of nftables sets and as the text of a table. Pure.
+
+By the postrouting hook IPVS has written the server's address into the packet, while conntrack still knows the original
+destination. A packet is matched by both, so that what is merely routed to a server keeps its source.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Optional, Union
+
+from . import _values
+from ._errors import Findings
+from ._model import (
+    AF_INET,
+    AF_INET6,
+    PROTOCOLS,
+    ServerKey,
+    ServiceKey,
+    key_params,
+    key_text,
+    make_server_key,
+    parse_key,
+    server_key_params,
+    server_text,
+)
+from ._nft import LiveTable, TableName
+from ._values import Field, show_address
+
+MAX_FLOWS = 100_000
+TABLES = {AF_INET: TableName("ip", "l4lb_snat"), AF_INET6: TableName("ip6", "l4lb_snat")}
+#: Begins the comment of the first rule; the digest of the table's text follows.
+SIGNATURE = "l4lb.ipvs"
+
+SERVER_FIELDS = (Field("address", _values.unicast, required=True), Field("port", _values.integer(0, 65535)))
+
+
+def _nested(value: object) -> object:
+    return value
+
+
+FLOW_FIELDS = (
+    Field("service", _nested, required=True),
+    Field("server", _nested, required=True),
+    Field("source", _values.unicast),
+)
+
+
+class Flow(NamedTuple):
+    """Connections of a service to one of its servers. ``source`` is the address they get, packed; b"" for that of the
+    interface they leave by (masquerade).
+    """
+
+    service: ServiceKey
+    server: ServerKey
+    source: bytes
+
+
+class Kind(NamedTuple):
+    """One set of flows and how a packet is looked up in it: its name, the types of its key ("address" stands for the
+    family's), what must hold before (nft finds the type of ``proto-dst`` only after a protocol), and the key itself.
+    """
+
+    name: str
+    types: tuple[str, ...]
+    guard: str
+    key: str
+
+
+#: In the order of the rules: a service on a port goes before the same address on every port. Marks carry no port: of a
+#: persistent service the packet keeps its own (ip_vs_sched_persist in ip_vs_core.c).
+KINDS = (
+    *(
+        Kind(
+            protocol,
+            ("address", "inet_service", "address", "inet_service"),
+            f"meta l4proto {protocol} ",
+            f"ct original {{ip}} daddr . ct original proto-dst . {{ip}} daddr . {protocol} dport",
+        )
+        for protocol in PROTOCOLS
+    ),
+    *(
+        Kind(
+            f"{protocol}_any",
+            ("address", "address"),
+            f"meta l4proto {protocol} ",
+            "ct original {ip} daddr . {ip} daddr",
+        )
+        for protocol in PROTOCOLS
+    ),
+    Kind("mark", ("mark", "address"), "", "meta mark . {ip} daddr"),
+)
+
+Key = tuple[Union[str, int], ...]
+
+
+class Element(NamedTuple):
+    """One entry of a set: the name of its :class:`Kind` and its key, as nft shows it."""
+
+    kind: str
+    key: Key
+
+
+#: The source address of each element, "" for masquerade.
+Elements = dict[Element, str]
+
+
+def parse_flows(value: object, path: str, findings: Findings) -> list[Flow]:
+    """The list of flows; every problem goes to ``findings``."""
+    flows: list[Flow] = []
+    places: dict[tuple[ServiceKey, ServerKey], int] = {}
+    elements: dict[tuple[int, Element], tuple[int, bytes]] = {}
+    for i, item in enumerate(_values.records(value, path, findings, MAX_FLOWS)):
+        where = f"{path}[{i}]"
+        flow = _parse_flow(item, where, findings)
+        if flow is None:
+            continue
+        told = f"{key_text(flow.service)} -r {server_text(flow.server)}"
+        first = places.setdefault((flow.service, flow.server), i)
+        if first != i:
+            findings.problem(where, f"duplicate of {path}[{first}]", told)
+            continue
+        family = flow.server.family
+        like, source = elements.setdefault((family, element_of(flow)), (i, flow.source))
+        if source != flow.source:
+            rule = f"cannot be told from {path}[{like}] in a packet, so must have the same source"
+            findings.problem(f"{where}.source", rule, told)
+        flows.append(flow)
+    return flows
+
+
+def _parse_flow(item: object, where: str, findings: Findings) -> Optional[Flow]:
+    given = _values.record(FLOW_FIELDS, item, where, findings)
+    if given is None or not {"service", "server"} <= set(given):
+        return None
+    service = parse_key(given["service"], f"{where}.service", findings)
+    server = _values.record(SERVER_FIELDS, given["server"], f"{where}.server", findings)
+    if service is None or server is None or "address" not in server:
+        return None
+    identity = make_server_key(service, server)
+    source = given.get("source", b"")
+    if identity.family != service.family:
+        rule = "must be of the service's family: IPVS does not translate between them"
+        findings.problem(f"{where}.server.address", rule, show_address(identity.address))
+    if source and len(source) != len(identity.address):
+        findings.problem(f"{where}.source", "must be of the server's family", show_address(source))
+    return Flow(service, identity, source)
+
+
+def flow_params(flow: Flow) -> dict[str, Any]:
+    """A flow in input keys."""
+    params = {"service": key_params(flow.service), "server": server_key_params(flow.server)}
+    return {**params, "source": show_address(flow.source)} if flow.source else params
+
+
+def element_of(flow: Flow) -> Element:
+    """What the packets of a flow are looked up by."""
+    server = show_address(flow.server.address)
+    if flow.service.fwmark:
+        return Element("mark", (flow.service.fwmark, server))
+    service = show_address(flow.service.address)
+    protocol = next(word for word, number in PROTOCOLS.items() if number == flow.service.protocol)
+    if flow.service.port:
+        return Element(protocol, (service, flow.service.port, server, flow.server.port))
+    return Element(f"{protocol}_any", (service, server))
+
+
+def elements_by_family(flows: Sequence[Flow]) -> dict[int, Elements]:
+    """The elements that each family's table shall have."""
+    wanted: dict[int, Elements] = {family: {} for family in TABLES}
+    for flow in flows:
+        wanted[flow.server.family][element_of(flow)] = show_address(flow.source) if flow.source else ""
+    return wanted
+
+
+def element_line(element: Element, source: str) -> str:
+    """``tcp 192.0.2.10:443 -> 198.51.100.11:8443 masquerade``"""
+    action = f"snat to {source}" if source else "masquerade"
+    key = element.key
+    if element.kind == "mark":
+        return f"mark {key[0]} -> {key[1]} {action}"
+    if len(key) == 2:
+        return f"{element.kind[: -len('_any')]} {key[0]} -> {key[1]} {action}"
+    return f"{element.kind} {_endpoint(key[0], key[1])} -> {_endpoint(key[2], key[3])} {action}"
+
+
+def _endpoint(address: object, port: object) -> str:
+    return f"[{address}]:{port}" if ":" in str(address) else f"{address}:{port}"
+
+
+def lines(elements: Elements) -> list[str]:
+    """The elements, one line each, in a stable order."""
+    return [element_line(element, elements[element]) for element in sorted(elements, key=_order)]
+
+
+def _order(element: Element) -> tuple[int, Key]:
+    # of one kind, the parts of two keys are of the same types
+    return [kind.name for kind in KINDS].index(element.kind), element.key
+
+
+class Draft(NamedTuple):
+    """A table as it shall be: its elements, what stands between its braces ("" for no table), the comment of its first rule
+    and how many chains, sets and rules it has.
+    """
+
+    elements: Elements
+    body: str
+    comment: str
+    objects: int
+
+
+def draft(family: int, elements: Elements) -> Draft:
+    """The table of the family: sets for masquerade, maps for fixed sources, and a chain with one rule for each."""
+    if not elements:
+        return Draft({}, "", "", 0)
+    word, address = ("ip", "ipv4_addr") if family == AF_INET else ("ip6", "ipv6_addr")
+    sets: list[str] = []
+    rules: list[str] = []
+    for kind in KINDS:
+        types = " . ".join(address if part == "address" else part for part in kind.types)
+        key = kind.key.format(ip=word)
+        ordered = [element for element in sorted(elements, key=_order) if element.kind == kind.name]
+        fixed = [f"{_key_text(element.key)} : {elements[element]}" for element in ordered if elements[element]]
+        plain = [_key_text(element.key) for element in ordered if not elements[element]]
+        if fixed:
+            sets.append(_set_text(f"map {kind.name}_source", f"{types} : {address}", fixed))
+            rules.append(f"{kind.guard}snat to {key} map @{kind.name}_source")
+        if plain:
+            sets.append(_set_text(f"set {kind.name}_plain", types, plain))
+            rules.append(f"{kind.guard}{key} @{kind.name}_plain masquerade")
+    comment = f"{SIGNATURE} {hashlib.sha256(repr((sets, rules)).encode()).hexdigest()[:32]}"
+    rules[0] += f' comment "{comment}"'
+    hook = "\t\ttype nat hook postrouting priority srcnat; policy accept;\n"
+    chain = "".join(f"\t\t{rule}\n" for rule in rules)
+    body = f"{''.join(sets)}\tchain postrouting {{\n{hook}{chain}\t}}\n"
+    return Draft(elements, body, comment, len(sets) + len(rules) + 1)
+
+
+def _key_text(parts: Key) -> str:
+    return " . ".join(str(part) for part in parts)
+
+
+def _set_text(name: str, types: str, elements: Sequence[str]) -> str:
+    listed = ",\n\t\t\t".join(elements)
+    return f"\t{name} {{\n\t\ttype {types}\n\t\telements = {{\n\t\t\t{listed}\n\t\t}}\n\t}}\n"
+
+
+def live_elements(table: LiveTable) -> Optional[Elements]:
+    """The elements of a live table; ``None`` if it is not, but for elements, as this module made it."""
+    if not _comment(table).startswith(SIGNATURE) or not table.untouched:
+        return None
+    found: Elements = {}
+    for kind in KINDS:
+        for key, source in table.sets.get(f"{kind.name}_source", {}).get("elem", []):
+            found[Element(kind.name, tuple(key["concat"]))] = source
+        for key in table.sets.get(f"{kind.name}_plain", {}).get("elem", []):
+            found[Element(kind.name, tuple(key["concat"]))] = ""
+    return found
+
+
+def is_as_drafted(table: LiveTable, wanted: Draft) -> bool:
+    """Whether the live table is what the draft would make: the same rules and sets, to which nothing was done since, and
+    the same elements.
+    """
+    same_objects = _comment(table) == wanted.comment and table.objects == wanted.objects
+    return same_objects and live_elements(table) == wanted.elements
+
+
+def _comment(table: LiveTable) -> str:
+    return str(table.rules[0].get("comment", "")) if table.rules else ""

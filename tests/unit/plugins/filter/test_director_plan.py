@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a director needs, and what on its host would break it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+
+from plugins.filter.director_plan import director_plan
+from plugins.filter.snat_flows import snat_flows
+
+WEB = {
+    "address": "192.0.2.10",
+    "port": 443,
+    "scheduler": "mh",
+    "forward": "nat",
+    "servers": [{"address": "198.51.100.11", "port": 8443}],
+}
+WEB6 = {**WEB, "address": "2001:db8::10", "servers": [{"address": "2001:db8:1::11"}]}
+INTERFACES = [
+    {"name": "lo", "addresses": [{"address": "127.0.0.1", "prefix": 8}]},
+    {"name": "eth0", "addresses": [{"address": "192.0.2.1", "prefix": 24}, {"address": "2001:db8::1", "prefix": 64}]},
+    {
+        "name": "lan.5",
+        "addresses": [{"address": "198.51.100.1", "prefix": 24}, {"address": "2001:db8:1::1", "prefix": 64}],
+    },
+]
+MODULES = ("ip_vs", "ip_vs_mh", "ip_vs_rr", "ip_vs_pe_sip", "nf_conntrack", "nft_chain_nat")
+HOST: dict[str, Any] = {
+    "modules": dict.fromkeys(MODULES, "loadable"),
+    "interfaces": INTERFACES,
+    "forward": [],
+    "source_nat": [],
+    "owners": [],
+    "connection": None,
+}
+
+
+def plan(*services: dict[str, Any], host: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+    flows = snat_flows(list(services), hostvars={}, groups={})
+    plain = [{name: value for name, value in one.items() if name != "return_path"} for one in services]
+    return director_plan(plain, flows=flows, host={**HOST, **(host or {})}, **options)
+
+
+def test_modules_are_those_of_the_services_ip_vs_first() -> None:
+    sip = {"address": "192.0.2.10", "port": 5060, "protocol": "udp", "scheduler": "rr", "return_path": "route"}
+    sip.update(persistence_timeout=60, persistence_engine="sip", forward="nat", servers=WEB["servers"])
+    assert plan(WEB, sip)["modules"] == list(("ip_vs", "ip_vs_mh", "ip_vs_rr", "ip_vs_pe_sip")) + [
+        "nf_conntrack",
+        "nft_chain_nat",
+    ]
+    assert plan(sip)["modules"] == ["ip_vs", "ip_vs_rr", "ip_vs_pe_sip"]
+
+
+def test_only_modules_that_are_not_loaded_are_missing() -> None:
+    host = {"modules": {**HOST["modules"], "ip_vs": "loaded", "nf_conntrack": "loaded"}}
+    assert plan(WEB, host=host)["missing_modules"] == ["ip_vs_mh", "nft_chain_nat"]
+
+
+def test_a_module_that_the_kernel_lacks_is_a_problem() -> None:
+    host = {"modules": {name: "loadable" for name in MODULES if name != "ip_vs_mh"}}
+    (problem,) = plan(WEB, host=host)["problems"]
+    assert problem.startswith("the module ip_vs_mh is not available in this kernel")
+
+
+def test_nat_in_one_place_forwards_and_redirects_nobody() -> None:
+    assert plan(WEB)["sysctls"] == {
+        "net.ipv4.ip_forward": 1,
+        "net.ipv4.conf.all.send_redirects": 0,
+        "net.ipv4.conf.eth0.send_redirects": 0,
+        "net.ipv4.conf.lan/5.send_redirects": 0,
+        "net.ipv4.vs.conntrack": 1,
+    }
+
+
+def test_conntrack_is_only_for_source_nat() -> None:
+    assert "net.ipv4.vs.conntrack" not in plan({**WEB, "return_path": "gateway"})["sysctls"]
+
+
+def test_ipv6_forwards_ipv6_alone() -> None:
+    assert plan(WEB6)["sysctls"] == {"net.ipv6.conf.all.forwarding": 1, "net.ipv4.vs.conntrack": 1}
+
+
+def test_direct_routing_needs_no_sysctl() -> None:
+    service = {**WEB, "forward": "dr", "servers": [{"address": "198.51.100.11"}]}
+    assert plan(service)["sysctls"] == {}
+
+
+def test_the_users_sysctls_win() -> None:
+    values = plan(WEB, sysctls={"net.ipv4.ip_forward": 0, "net.ipv4.vs.sloppy_tcp": 1})["sysctls"]
+    assert (values["net.ipv4.ip_forward"], values["net.ipv4.vs.sloppy_tcp"]) == (0, 1)
+
+
+def test_a_vip_goes_where_its_network_is() -> None:
+    assert plan(WEB, {**WEB, "port": 80}, WEB6)["vips"] == [
+        {"address": "192.0.2.10", "prefix": 32, "interface": "eth0"},
+        {"address": "2001:db8::10", "prefix": 128, "interface": "eth0", "preferred_lifetime": 0},
+    ]
+
+
+def test_a_vip_that_the_host_has_stays_where_it_is() -> None:
+    held = {"name": "dummy0", "addresses": [{"address": "192.0.2.10", "prefix": 32}]}
+    assert plan(WEB, host={"interfaces": [*INTERFACES, held]})["vips"][0]["interface"] == "dummy0"
+
+
+def test_a_vip_of_ours_draws_no_other_to_its_interface() -> None:
+    ours = {"name": "eth9", "addresses": [{"address": "203.0.113.7", "prefix": 32}]}
+    with pytest.raises(AnsibleFilterError, match="the VIP 203.0.113.8 is in no network"):
+        plan({**WEB, "address": "203.0.113.8"}, host={"interfaces": [*INTERFACES, ours]})
+
+
+def test_the_narrowest_network_wins() -> None:
+    narrow = {"name": "eth9", "addresses": [{"address": "192.0.2.9", "prefix": 28}]}
+    assert plan(WEB, host={"interfaces": [*INTERFACES, narrow]})["vips"][0]["interface"] == "eth9"
+
+
+def test_the_choice_of_interface_is_the_users_where_there_is_one_to_make() -> None:
+    twin = {"name": "eth9", "addresses": [{"address": "192.0.2.9", "prefix": 24}]}
+    with pytest.raises(AnsibleFilterError, match="ipvs_director_vip_interface: is required: .* eth0, eth9"):
+        plan(WEB, host={"interfaces": [*INTERFACES, twin]})
+    assert plan(WEB, vip_interface="eth9")["vips"][0]["interface"] == "eth9"
+
+
+def test_a_prefix_may_be_given() -> None:
+    assert plan(WEB, vip_prefix=24)["vips"][0]["prefix"] == 24
+    with pytest.raises(AnsibleFilterError, match=r"ipvs_director_vip_prefix: must be .* 1..32, or host \(got 64\)"):
+        plan(WEB, vip_prefix=64)
+
+
+# ----------------------------------------------------------------------------------------------- dangers
+
+
+def problems(host: dict[str, Any], **options: Any) -> list[str]:
+    found: list[str] = plan(WEB, host=host, **options)["problems"]
+    return found
+
+
+def test_a_clean_host_has_no_problem() -> None:
+    assert problems({}) == []
+
+
+DROP = {"family": "ip", "table": "ip filter", "chain": "FORWARD", "accepts": False}
+
+
+def test_a_forward_chain_that_drops_everything_is_refused() -> None:
+    (problem,) = problems({"forward": [DROP]})
+    assert "chain FORWARD of table ip filter drops" in problem
+    assert problem.endswith("(to accept this: forward_drop)")
+
+
+@pytest.mark.parametrize("chain", [{**DROP, "accepts": True}, {**DROP, "family": "ip6"}])
+def test_a_forward_chain_that_lets_answers_pass_or_never_sees_them_is_fine(chain: dict[str, Any]) -> None:
+    assert problems({"forward": [chain]}) == []
+
+
+def test_a_forward_chain_is_no_danger_to_direct_routing() -> None:
+    service = {**WEB, "forward": "dr", "servers": [{"address": "198.51.100.11"}]}
+    assert plan(service, host={"forward": [DROP]})["problems"] == []
+
+
+def test_another_owner_is_refused() -> None:
+    (problem,) = problems({"owners": ["kube-proxy (device kube-ipvs0)"]})
+    assert problem.startswith("kube-proxy (device kube-ipvs0) manages the IPVS table")
+
+
+def test_what_is_allowed_is_a_warning() -> None:
+    found = plan(WEB, host={"owners": ["kube-proxy"], "forward": [DROP]}, allow=["foreign_owner"])
+    assert [len(found["problems"]), len(found["warnings"])] == [1, 1]
+    assert "kube-proxy" in found["warnings"][0]
+
+
+def test_an_unknown_allowance_is_told() -> None:
+    with pytest.raises(AnsibleFilterError, match=r"allow\[0\]: must be one of forward_drop, .* \(got 'all'\)"):
+        plan(WEB, allow=["all"])
+
+
+@pytest.mark.parametrize(
+    ("address", "port", "taken"),
+    [
+        ("192.0.2.10", 443, True),
+        ("192.0.2.10", 22, False),
+        ("192.0.2.11", 443, False),
+        ("host.example.org", 443, False),
+    ],
+)
+def test_a_service_on_the_management_port_is_refused(address: str, port: int, taken: bool) -> None:
+    connection = {"address": address, "port": port}
+    assert bool(problems({"connection": connection})) is taken
+    assert bool(problems({}, connection=connection)) is taken
+    assert problems({"connection": connection}, allow=["management_capture"]) == []
+
+
+def test_a_service_on_every_port_takes_the_management_port() -> None:
+    service = {**WEB, "port": 0, "persistence_timeout": 60, "servers": [{"address": "198.51.100.11"}]}
+    (problem,) = plan(service, host={"connection": {"address": "192.0.2.10", "port": 22}})["problems"]
+    assert "every port, 22 included" in problem
+
+
+def test_a_udp_service_takes_no_ssh() -> None:
+    service = {**WEB, "protocol": "udp"}
+    assert plan(service, host={"connection": {"address": "192.0.2.10", "port": 443}})["problems"] == []
+
+
+def matching(*matches: tuple[str, str, list[Any]], family: str = "ip") -> dict[str, Any]:
+    named = [{"what": what, "op": op, "values": values} for what, op, values in matches]
+    return {"family": family, "table": f"{family} nat", "chain": "POSTROUTING", "matches": named}
+
+
+@pytest.mark.parametrize(
+    ("rule", "catches"),
+    [
+        (matching(), True),
+        (matching(family="inet"), True),
+        (matching(family="ip6"), False),
+        (matching(("meta oifname", "==", ["lan.5"])), True),
+        (matching(("meta oifname", "==", ["lan*"])), True),
+        (matching(("meta oifname", "==", ["eth0"])), False),
+        (matching(("meta oifname", "!=", ["eth0"])), True),
+        (matching(("meta oif", "==", ["eth0", "lan.5"])), True),
+        (matching(("ip daddr", "==", ["198.51.100.11"])), True),
+        (matching(("ip daddr", "==", [{"prefix": {"addr": "198.51.100.0", "len": 24}}])), True),
+        (matching(("ip daddr", "==", [{"range": ["198.51.100.1", "198.51.100.9"]}])), False),
+        (matching(("ip daddr", "!=", [{"prefix": {"addr": "198.51.100.0", "len": 24}}])), False),
+        (matching(("ip daddr", "!=", ["@others"])), False),
+        (matching(("ip saddr", "==", ["192.0.2.0/24"])), False),
+        (matching(("meta l4proto", "==", ["tcp"]), ("tcp dport", "==", [8443])), True),
+        (matching(("tcp dport", "==", [443])), False),
+        (matching(("tcp dport", "==", [{"range": [8000, 9000]}])), True),
+        (matching(("udp dport", "==", [8443])), False),
+        (matching(("meta oifname", "==", ["lan.5"]), ("", "", [None])), False),
+    ],
+)
+def test_a_foreign_rule_is_refused_if_it_surely_catches_a_flow(rule: dict[str, Any], catches: bool) -> None:
+    found = problems({"source_nat": [rule]})
+    assert bool(found) is catches
+    if catches:
+        assert "-t 192.0.2.10:443 -r 198.51.100.11:8443" in found[0]
+
+
+def test_a_foreign_rule_is_fine_where_no_flow_needs_source_nat() -> None:
+    service = {**WEB, "return_path": "gateway"}
+    assert plan(service, host={"source_nat": [matching()]})["problems"] == []

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How services are asked, and how their answers are judged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+
+from plugins.filter.judge_answers import judge_answers
+from plugins.filter.verify_targets import verify_targets
+
+A, B, C = ("198.51.100.11", "198.51.100.12", "198.51.100.13")
+VERIFY = {"default": {"send": "\n", "pattern": r"^\S+"}}
+
+
+def service(scheduler: str, *weights: int, **more: Any) -> dict[str, Any]:
+    servers = [{"address": address, "weight": weight} for address, weight in zip((A, B, C), weights)]
+    return {"address": "192.0.2.10", "port": 80, "scheduler": scheduler, "forward": "nat", "servers": servers, **more}
+
+
+def verdict(asked: dict[str, Any], answers: dict[str, int], **result: Any) -> tuple[bool, str]:
+    (target,) = verify_targets([asked], verify=VERIFY)
+    attempts = target["count"] * target.get("repeat", 1)
+    got = {"name": target["name"], "attempts": attempts, "answers": answers, "failures": {}, "by_port": {}, **result}
+    (judged,) = judge_answers([asked], [got], verify=VERIFY)
+    assert judged["line"].startswith("PASS" if judged["passed"] else "FAIL")
+    return judged["passed"], judged["line"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "count"),
+    [
+        (service("rr", 1, 1), 30),
+        (service("rr", 5, 2, 1), 30),
+        (service("wrr", 5, 2), 35),
+        (service("wrr", 4, 2), 30),
+        (service("wrr", 1, 0), 30),
+        (service("wrr", 999, 998), 30),
+        (service("wrr", 0, 0), 30),
+        (service("wlc", 1, 1, 1), 30),
+        (service("sh", 1, 1), 10),
+    ],
+)
+def test_a_service_is_asked_in_whole_rounds_or_as_often_as_its_rule_needs(asked: dict[str, Any], count: int) -> None:
+    (target,) = verify_targets([asked], verify=VERIFY)
+    assert target == {
+        "name": "-t 192.0.2.10:80",
+        "address": "192.0.2.10",
+        "port": 80,
+        "protocol": "tcp",
+        "count": count,
+        **VERIFY["default"],
+    }
+
+
+@pytest.mark.parametrize("flag", ["sh-port", "mh-port"])
+def test_a_service_by_source_port_is_asked_from_many_ports_twice(flag: str) -> None:
+    (target,) = verify_targets([service(flag[:2], 1, 1, scheduler_flags=[flag])], verify={})
+    assert (target["count"], target["repeat"]) == (60, 2)
+    assert target["source_port"] >= 1024
+
+
+def test_settings_are_found_by_name() -> None:
+    verify = {"dns": {"send": "a"}, "default": {"send": "b"}}
+    targets = verify_targets([service("rr", 1, name="dns"), service("rr", 1, port=81)], verify=verify)
+    assert [target["send"] for target in targets] == ["a", "b"]
+
+
+def test_a_mark_is_asked_where_the_settings_say() -> None:
+    marked = {"name": "m", "fwmark": 7, "family": "ipv4", "servers": [{"address": A}]}
+    assert verify_targets([marked], verify={}) == []
+    (judged,) = judge_answers([marked], [], verify={})
+    assert not judged["passed"]
+    assert "not checked" in judged["line"]
+    (target,) = verify_targets([marked], verify={"m": {"address": "192.0.2.9", "port": 80, "protocol": "udp"}})
+    assert (target["address"], target["port"], target["protocol"]) == ("192.0.2.9", 80, "udp")
+
+
+def test_bad_settings_are_told() -> None:
+    with pytest.raises(AnsibleFilterError, match="ipvs_verify.default.patern: unknown key; did you mean pattern?"):
+        verify_targets([], verify={"default": {"patern": "x"}})
+    with pytest.raises(AnsibleFilterError, match="ipvs_verify: must be a dict"):
+        verify_targets([], verify=["x"])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("asked", "answers", "passed"),
+    [
+        (service("rr", 1, 1), {A: 15, B: 15}, True),
+        (service("rr", 1, 1), {A: 16, B: 14}, True),
+        (service("rr", 1, 1), {A: 17, B: 13}, False),
+        (service("rr", 1, 1), {A: 30}, False),
+        (service("rr", 9, 1), {A: 15, B: 15}, True),
+        (service("wrr", 2, 1), {A: 20, B: 10}, True),
+        (service("wrr", 2, 1), {A: 15, B: 15}, False),
+        (service("wrr", 30, 1), {A: 30, B: 1}, True),
+        (service("wrr", 30, 1), {A: 31}, False),
+        (service("wrr", 1, 0), {A: 30}, True),
+        (service("wrr", 1, 0), {A: 29, B: 1}, False),
+        (service("wrr", 999, 998), {A: 15, B: 15}, True),
+        (service("lc", 9, 1), {A: 15, B: 15}, True),
+        (service("wlc", 2, 1), {A: 20, B: 10}, True),
+        (service("wlc", 2, 1), {A: 25, B: 5}, True),
+        (service("wlc", 2, 1), {A: 5, B: 25}, False),
+        (service("wlc", 4, 1), {A: 30}, False),
+        (service("wlc", 100, 1), {A: 30}, True),
+        (service("twos", 1, 1), {A: 20, B: 10}, True),
+        (service("sh", 1, 1), {A: 10}, True),
+        (service("sh", 1, 1), {A: 9, B: 1}, False),
+        (service("dh", 1, 1), {B: 10}, True),
+        (service("mh", 1, 1), {A: 5, B: 5}, False),
+        (service("lblc", 1, 1), {B: 10}, True),
+        (service("rr", 1, 1, persistence_timeout=60), {A: 10}, True),
+        (service("rr", 1, 1, persistence_timeout=60), {A: 5, B: 5}, False),
+        (service("fo", 1, 2), {B: 10}, True),
+        (service("fo", 1, 2), {A: 10}, False),
+        (service("ovf", 2, 1), {A: 9, B: 1}, False),
+        (service("sed", 1, 1), {A: 10}, True),
+        (service("nq", 1, 1), {B: 10}, True),
+        (service("nq", 1, 0), {B: 10}, False),
+        (service("rr", 0, 0), {}, True),
+        (service("rr", 0, 0), {A: 30}, False),
+        (service("rr", 1, 1), {A: 15, B: 14, C: 1}, False),
+    ],
+)
+def test_answers_are_judged_by_the_scheduler(asked: dict[str, Any], answers: dict[str, int], passed: bool) -> None:
+    assert verdict(asked, answers)[0] is passed
+
+
+BY_PORT = service("mh", 1, 1, scheduler_flags=["mh-port"])
+
+
+@pytest.mark.parametrize(
+    ("by_port", "answers", "passed"),
+    [
+        ({"20000": [A, A], "20001": [B, B]}, {A: 60, B: 60}, True),
+        ({"20000": [A, B], "20001": [B, B]}, {A: 60, B: 60}, False),
+        ({"20000": [A, A], "20001": [A, A]}, {A: 120}, False),
+    ],
+)
+def test_a_source_port_keeps_its_server_and_all_ports_reach_all(
+    by_port: dict[str, list[str]], answers: dict[str, int], passed: bool
+) -> None:
+    assert verdict(BY_PORT, answers, by_port=by_port)[0] is passed
+
+
+def test_a_failed_connection_fails_the_service_with_its_reason() -> None:
+    passed, line = verdict(service("rr", 1, 1), {A: 15, B: 14}, failures={"timed out": 1})
+    assert not passed
+    assert "1 of 30 connections failed: timed out (1)" in line
+
+
+def test_connections_to_no_server_should_fail() -> None:
+    assert verdict(service("rr", 0), {}, failures={"ECONNREFUSED": 5, "not attempted": 25})[0]
+
+
+def test_a_stranger_is_named() -> None:
+    passed, line = verdict(service("rr", 1), {A: 29, "intruder": 1})
+    assert not passed
+    assert "1 answers came from intruder, which is no server of it" in line
+
+
+def test_the_line_tells_who_answered_how_often() -> None:
+    assert verdict(service("wrr", 2, 1), {A: 20, B: 10})[1] == (
+        "PASS -t 192.0.2.10:80 wrr (in turn): 30 of 30 answered: 198.51.100.11:80 20, 198.51.100.12:80 10"
+    )
+
+
+def test_a_server_is_known_by_address_and_port_or_by_a_given_name() -> None:
+    asked = service("rr", 1, 1)
+    asked["servers"].append({"address": A, "port": 81})
+    verify = {"default": {"pattern": "x", "names": {"two": B}}}
+    result = {"name": "-t 192.0.2.10:80", "attempts": 30, "failures": {}, "by_port": {}}
+    result["answers"] = {f"{A}:80": 10, f"{A}:81": 10, "two": 10}
+    assert judge_answers([asked], [result], verify=verify)[0]["passed"]
+    # two servers have this address, so it names neither
+    result["answers"] = {A: 20, "two": 10}
+    assert "20 answers came from 198.51.100.11, which" in judge_answers([asked], [result], verify=verify)[0]["line"]
+
+
+def counted(**connections: int) -> list[dict[str, Any]]:
+    servers = [
+        {"address": address, "port": 80, "counters": {"connections": connections[name]}}
+        for name, address in (("a", A), ("b", B))
+    ]
+    return [{"service": {"address": "192.0.2.10", "port": 80, "protocol": "tcp"}, "servers": servers}]
+
+
+@pytest.mark.parametrize(("b", "passed"), [(22, True), (7, False)])
+def test_without_a_pattern_the_counters_tell(b: int, passed: bool) -> None:
+    result = {"name": "-t 192.0.2.10:80", "attempts": 30, "failures": {}, "by_port": {}, "answers": {"connected": 30}}
+    (judged,) = judge_answers(
+        [service("rr", 1, 1)], [result], verify={}, before=counted(a=100, b=7), after=counted(a=115, b=b)
+    )
+    assert judged["passed"] is passed

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One reading of a host: kernel modules, rules of others, other owners, the way in."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+
+from plugins.module_utils import _host, _module
+from plugins.modules import ipvs_host_info
+
+LINKS = [
+    {"ifname": "lo", "addr_info": [{"local": "127.0.0.1", "prefixlen": 8, "scope": "host"}]},
+    {
+        "ifname": "eth0",
+        "addr_info": [
+            {"local": "192.0.2.1", "prefixlen": 24, "scope": "global"},
+            {"local": "fe80::1", "prefixlen": 64, "scope": "link"},
+        ],
+    },
+]
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty host; tests fill the directories of the files they are about."""
+    for name in ("SYS_MODULE", "LIB_MODULES", "PROC", "SYS_NET", "KEEPALIVED"):
+        directory = tmp_path / name
+        directory.mkdir()
+        monkeypatch.setattr(_host, name, str(directory))
+    return tmp_path
+
+
+@pytest.fixture
+def read(
+    host: Path, monkeypatch: pytest.MonkeyPatch, run_main: Callable[..., dict[str, Any]]
+) -> Callable[..., dict[str, Any]]:
+    """read(COMMAND=output, ...) -> the module's result on a host where these commands are installed."""
+
+    def reading(ruleset: object = None, **outputs: str) -> dict[str, Any]:
+        answers = {"ip": json.dumps(LINKS), **outputs}
+        if ruleset is not None:
+            answers["nft"] = json.dumps({"nftables": ruleset})
+            (host / "SYS_MODULE" / "nf_tables").mkdir(exist_ok=True)
+        monkeypatch.setattr(_host.shutil, "which", lambda name: name if name in answers else None)
+        monkeypatch.setattr(_module.Task, "run", lambda self, argv, data=None: (0, answers[argv[0]], ""))
+        return run_main(ipvs_host_info.main, {}, check=True)
+
+    return reading
+
+
+def test_a_host_without_nft_is_read(read: Callable[..., dict[str, Any]]) -> None:
+    found = read()
+    assert found["changed"] is False
+    assert found["tools"]["nft"] is False
+    assert (found["forward"], found["source_nat"], found["owners"]) == ([], [], [])
+    assert found["interfaces"] == [
+        {"name": "lo", "addresses": [{"address": "127.0.0.1", "prefix": 8}]},
+        {"name": "eth0", "addresses": [{"address": "192.0.2.1", "prefix": 24}]},
+    ]
+
+
+def test_nft_is_not_asked_where_it_would_load_its_module(read: Callable[..., dict[str, Any]]) -> None:
+    found = read(nft="no JSON")
+    assert (found["failed"], found["tools"]["nft"], found["forward"]) == (False, True, [])
+
+
+def test_a_command_that_fails_fails_the_task(
+    host: Path, monkeypatch: pytest.MonkeyPatch, run_main: Callable[..., dict[str, Any]]
+) -> None:
+    (host / "SYS_MODULE" / "nf_tables").mkdir()
+    monkeypatch.setattr(_host.shutil, "which", lambda name: name)
+    monkeypatch.setattr(_module.Task, "run", lambda self, argv, data=None: (1, "", "no way\n"))
+    assert run_main(ipvs_host_info.main, {})["msg"] == "nft -j list ruleset failed: no way"
+
+
+def test_modules_are_loaded_built_in_or_loadable(host: Path) -> None:
+    directory = host / "LIB_MODULES" / os.uname().release
+    directory.mkdir()
+    (directory / "modules.dep").write_text(
+        "kernel/net/netfilter/ipvs/ip_vs.ko.xz: kernel/net/netfilter/nf_conntrack.ko.xz\n"
+        "kernel/net/netfilter/ipvs/ip_vs_mh.ko: kernel/net/netfilter/ipvs/ip_vs.ko\n"
+        "kernel/net/netfilter/nft_chain_nat.ko:\nkernel/drivers/net/veth.ko:\n"
+    )
+    (directory / "modules.builtin").write_text("kernel/net/netfilter/nf_conntrack.ko\n")
+    (host / "SYS_MODULE" / "ip_vs").mkdir()
+    assert _host.kernel_modules() == {
+        "ip_vs": "loaded",
+        "ip_vs_mh": "loadable",
+        "nf_conntrack": "loaded",
+        "nft_chain_nat": "loadable",
+    }
+
+
+def chain(table: str, name: str, **base: Any) -> dict[str, Any]:
+    return {"chain": {"family": "ip", "table": table, "name": name, **base}}
+
+
+def rule(table: str, name: str, *expressions: dict[str, Any]) -> dict[str, Any]:
+    return {"rule": {"family": "ip", "table": table, "chain": name, "expr": list(expressions)}}
+
+
+FORWARD = {"type": "filter", "hook": "forward", "prio": 0, "policy": "drop"}
+POSTROUTING = {"type": "nat", "hook": "postrouting", "prio": 100, "policy": "accept"}
+
+
+def test_a_forward_policy_of_drop_is_told_with_what_it_lets_through(read: Callable[..., dict[str, Any]]) -> None:
+    base = chain("filter", "FORWARD", **FORWARD)
+    jump = rule("filter", "FORWARD", {"jump": {"target": "more"}})
+    shut = {"family": "ip", "table": "ip filter", "chain": "FORWARD", "accepts": False}
+    assert read(ruleset=[base])["forward"] == [shut]
+    assert read(ruleset=[base, jump])["forward"] == [shut]
+    opened = [base, chain("filter", "more"), jump, rule("filter", "more", {"counter": {}}, {"accept": None})]
+    assert read(ruleset=opened)["forward"] == [{**shut, "accepts": True}]
+    assert read(ruleset=[chain("filter", "FORWARD", **{**FORWARD, "policy": "accept"})])["forward"] == []
+
+
+def test_source_nat_is_told_with_what_it_matches(read: Callable[..., dict[str, Any]]) -> None:
+    out = {"match": {"op": "==", "left": {"meta": {"key": "oifname"}}, "right": "eth0"}}
+    to = {"match": {"op": "!=", "left": {"payload": {"protocol": "ip", "field": "daddr"}}, "right": {"set": [1, 2]}}}
+    state = {"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": "new"}}
+    found = read(
+        ruleset=[
+            chain("nat", "POSTROUTING", **POSTROUTING),
+            chain("nat", "lan"),
+            rule("nat", "POSTROUTING", out, {"counter": {"packets": 0, "bytes": 0}}, {"masquerade": None}),
+            rule("nat", "POSTROUTING", to, {"goto": {"target": "lan"}}),
+            rule("nat", "lan", state, {"snat": {"addr": "192.0.2.1"}}),
+            rule("nat", "POSTROUTING", {"xt": {"type": "target", "name": "MASQUERADE"}}),
+            rule("nat", "POSTROUTING", out, {"accept": None}),
+        ]
+    )["source_nat"]
+    named = {"family": "ip", "table": "ip nat", "chain": "POSTROUTING"}
+    assert found == [
+        {**named, "matches": [{"what": "meta oifname", "op": "==", "values": ["eth0"]}]},
+        {
+            **named,
+            "matches": [
+                {"what": "ip daddr", "op": "!=", "values": [1, 2]},
+                {"what": "", "op": "==", "values": ["new"]},
+            ],
+        },
+        {**named, "matches": []},
+    ]
+
+
+def test_chains_that_jump_in_a_circle_end(read: Callable[..., dict[str, Any]]) -> None:
+    circle = [rule("nat", name, {"jump": {"target": other}}) for name, other in (("a", "b"), ("b", "a"))]
+    assert read(ruleset=[chain("nat", "a", **POSTROUTING), *circle])["source_nat"] == []
+
+
+def test_our_own_tables_are_left_out(read: Callable[..., dict[str, Any]]) -> None:
+    ours = [chain("l4lb_snat", "out", **POSTROUTING), rule("l4lb_snat", "out", {"masquerade": None})]
+    assert read(ruleset=ours)["source_nat"] == []
+
+
+@pytest.mark.parametrize(("rules", "accepts"), [("", False), ("\n-A FORWARD -j ACCEPT", True)])
+def test_the_older_iptables_is_asked_only_if_its_table_is_loaded(
+    host: Path, read: Callable[..., dict[str, Any]], rules: str, accepts: bool
+) -> None:
+    legacy = {"iptables-legacy": f"-P FORWARD DROP{rules}\n"}
+    assert read(**legacy)["forward"] == []
+    (host / "PROC" / "net").mkdir()
+    (host / "PROC" / "net" / "ip_tables_names").write_text("nat\nfilter\n")
+    assert read(**legacy)["forward"] == [
+        {"family": "ip", "table": "ip filter (iptables-legacy)", "chain": "FORWARD", "accepts": accepts}
+    ]
+    assert read(**{"iptables-legacy": "-P FORWARD ACCEPT\n"})["forward"] == []
+
+
+def test_kube_proxy_is_known_by_its_device(host: Path) -> None:
+    (host / "SYS_NET" / "kube-ipvs0").mkdir()
+    assert _host.owners() == ["kube-proxy (device kube-ipvs0)"]
+
+
+def test_keepalived_owns_the_table_if_it_runs_with_virtual_servers(host: Path) -> None:
+    extra = host / "KEEPALIVED" / "conf.d" / "web.conf"
+    extra.parent.mkdir()
+    extra.write_text("global_defs {}\n  virtual_server 192.0.2.10 80 {\n}\n")
+    (host / "KEEPALIVED" / "keepalived.conf").write_text("# virtual_server none\nvrrp_instance a {}\n")
+    assert _host.owners() == []
+    (host / "PROC" / "77").mkdir()
+    (host / "PROC" / "77" / "comm").write_text("keepalived\n")
+    assert _host.owners() == [f"keepalived (virtual_server in {extra})"]
+
+
+def test_the_way_in_is_found_at_the_nearest_parent_that_knows_it(host: Path) -> None:
+    assert _host.management_connection() is None
+    for process, parent, environment in (
+        (os.getpid(), 70, "PATH=/bin\0"),
+        (70, 60, "A=b\0SSH_CONNECTION=203.0.113.9 50000 192.0.2.1 22\0"),
+        (60, 1, "SSH_CONNECTION=203.0.113.9 50000 192.0.2.2 22\0"),
+    ):
+        directory = host / "PROC" / str(process)
+        directory.mkdir()
+        (directory / "environ").write_text(environment)
+        (directory / "status").write_text(f"Name:\tx\nPPid:\t{parent}\n")
+    assert _host.management_connection() == {"address": "192.0.2.1", "port": 22}
