@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "shared"))
@@ -39,3 +40,10 @@ def by_hand(scenario: str) -> dict[str, str]:
 def now() -> dict[str, str]:
     """The state of the director when the first test asks for it."""
     return nodes.state()
+
+
+@pytest.fixture(scope="session")
+def wishes(scenario: str) -> dict[str, str]:
+    """The sysctls that the scenario's inventory asks for beyond what the services need."""
+    variables = yaml.safe_load((HERE / scenario / "inventory" / "group_vars" / "all.yml").read_text())
+    return {key: str(value) for key, value in variables.get("ipvs_director_sysctls", {}).items()}

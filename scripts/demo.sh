@@ -16,7 +16,6 @@ fi
 
 mkdir -p build/demo
 inventory=build/demo/lab.yml
-export ANSIBLE_CALLBACK_RESULT_FORMAT=yaml
 play() { ansible-playbook --inventory "$inventory" --inventory examples/nat/inventory "$@"; }
 
 say 'Booting the lab: a client, a director and its servers as small virtual machines (the image is built once)'
@@ -30,11 +29,12 @@ say 'Sending requests from the client with playbooks/verify.yml'
 play playbooks/verify.yml | tee build/demo/verify.log
 
 say 'Who answered'
-sed -n '/^TASK \[Show who answered\]/,/^$/s/^ *- //p' build/demo/verify.log
+sed -n '/^TASK \[Show who answered\]/,/^$/s/^ *"\(.*\)",\{0,1\}$/  \1/p' build/demo/verify.log
 cat <<'END'
 PASS
 
 The lab stays up. Look around:
+  . .venv/bin/activate
   tests/lab/lab ssh --name demo director1 ipvsadm -Ln --stats
   tests/lab/lab ssh --name demo client
 Stop it:

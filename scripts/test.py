@@ -87,11 +87,13 @@ def all_parts() -> list[Part]:
         Part("ruff format", ("ruff", "format", "--check", "."), quick=True),
         Part("mypy", ("mypy",), quick=True),
         Part("unit", pytest("tests/unit"), quick=True),
+        Part("lab unit", pytest("tests/lab", "-m", "not lab"), quick=True),
         Part("ansible-lint", ("ansible-lint", "--offline", "--strict"), quick=True),
         Part("changelog", ("antsibull-changelog", "lint")),
         Part("docs", ("scripts/lint-docs.sh",)),
         Part("build", ("ansible-galaxy", "collection", "build", "--force", "--output-path", "build")),
         Part("sanity", ("scripts/sanity.py",), reports="build/sanity/**/tests/output/junit/*.xml"),
+        Part("lab", pytest("tests/lab", "-m", "lab")),
         *integration_parts(),
         *molecule_parts(),
     ]

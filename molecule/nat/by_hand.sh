@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-3.0-or-later
-# A director set up by hand, for the address that it has already and for another one.
+# A director set up by hand, for the address that it has already and, at the end, for another one and for UDP.
 export LB="198.51.100.200"
 export BACKEND1="198.51.100.201"
 export BACKEND2="198.51.100.202"
@@ -31,3 +31,7 @@ ipvsadm -A -t $LB:443 -s mh -b mh-port
 ipvsadm -a -t $LB:443 -r $BACKEND1:8443 -m
 ipvsadm -a -t $LB:443 -r $BACKEND2:8443 -m
 ipvsadm -a -t $LB:443 -r $BACKEND3:8443 -m
+ipvsadm -A -u $LB:53 -s mh -b mh-port
+ipvsadm -a -u $LB:53 -r $BACKEND1:53 -m
+ipvsadm -a -u $LB:53 -r $BACKEND2:53 -m
+ipvsadm -a -u $LB:53 -r $BACKEND3:53 -m

@@ -126,7 +126,8 @@ def playbook(scenario: str, name: str, *arguments: str) -> Run:
 
 def module(scenario: str, name: str, **arguments: Any) -> dict[str, Any]:
     """Run one module of the collection on the director -> its result."""
-    run = ansible(scenario, "ansible", DIRECTOR, "-m", f"l4lb.ipvs.{name}", "-a", json.dumps(arguments))
+    given = ("-a", json.dumps(arguments)) if arguments else ()
+    run = ansible(scenario, "ansible", DIRECTOR, "-m", f"l4lb.ipvs.{name}", *given)
     if run.status:
         raise AssertionError(run.output)
     result: dict[str, Any] = json.loads(run.output.partition("=>")[2])

@@ -39,6 +39,10 @@ options:
     description: The prefix length of the VIPs; V(host) for a whole address, 32 or 128.
     type: raw
     default: host
+  place_vips:
+    description: Whether the role places the VIPs. If not, none is returned and no interface need be told.
+    type: bool
+    default: true
   sysctls:
     description: More sysctls, or other values for those worked out.
     type: dict

@@ -66,7 +66,9 @@ verdicts: "{{ plain | l4lb.ipvs.judge_answers(answers.targets, verify=ipvs_verif
 
 RETURN = r"""
 _value:
-  description: One dict per service with C(service), C(passed) and C(line), a sentence that begins with PASS or FAIL.
+  description:
+    - One dict per service with C(service), C(passed), C(explained) (whether it is known who gave each answer) and
+      C(line), a sentence that begins with PASS or FAIL.
   type: list
   elements: dict
 """

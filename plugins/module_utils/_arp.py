@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This file is private to the collection: nothing outside l4lb.ipvs may import it.
 
-"""Asking a segment who holds an address, and telling it that we do: ARP (RFC 826, RFC 5227) and neighbour advertisements
-(RFC 4861). The frames are pure; :class:`PacketSocket` sends and receives them.
+"""Asking a segment who holds an address, and telling it that we do: ARP (RFC 826, RFC 5227) and neighbour
+advertisements (RFC 4861). The frames are pure; :class:`PacketSocket` sends and receives them.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ ARP_REPLY = 2
 BROADCAST = b"\xff" * 6
 NO_MAC = b"\0" * 6
 
-#: RFC 5227 section 2.1.1 asks for 3 probes 1 to 2 s apart and 2 s of listening, meant for hosts that join a network by the
-#: hundred. A holder that is alive answers within milliseconds; all addresses of a task are probed together.
+#: RFC 5227 section 2.1.1 asks for 3 probes 1 to 2 s apart and 2 s of listening, meant for hosts that join a
+#: network by the hundred. A holder that is alive answers within milliseconds; all addresses of a task are probed
+#: together.
 PROBES = 3
 PROBE_INTERVAL = 0.5
 #: Every announcement is sent twice (ANNOUNCE_NUM), in both forms, since some hosts heed only one of them.
@@ -111,8 +112,8 @@ def probe_frame(claim: Claim) -> bytes:
 
 
 def announce_frames(claim: Claim) -> list[bytes]:
-    """What tells the segment that the address is ours: gratuitous ARP as request and as reply (RFC 5227 section 3), or an
-    unsolicited neighbour advertisement with the override flag (RFC 4861 section 7.2.6).
+    """What tells the segment that the address is ours: gratuitous ARP as request and as reply (RFC 5227 section
+    3), or an unsolicited neighbour advertisement with the override flag (RFC 4861 section 7.2.6).
     """
     if len(claim.address) == 4:
         return [
@@ -153,9 +154,9 @@ def rival(frame: bytes, address: bytes) -> Optional[bytes]:
 
 
 def probe(claims: Iterable[Claim], own: Iterable[bytes], packets: Packets) -> dict[Claim, bytes]:
-    """Ask for each IPv4 address who holds it -> the claims that somebody else answers for, with the hardware address.
-    ``own`` are this host's hardware addresses. Takes :data:`PROBES` times :data:`PROBE_INTERVAL` seconds, less once every
-    claim is contested.
+    """Ask for each IPv4 address who holds it -> the claims that somebody else answers for, with the hardware
+    address. ``own`` are this host's hardware addresses. Takes :data:`PROBES` times :data:`PROBE_INTERVAL`
+    seconds, less once every claim is contested.
     """
     open_claims = list(claims)
     mine = frozenset(own)

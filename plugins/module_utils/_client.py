@@ -57,7 +57,11 @@ class Client:
         self._timeout = timeout
         self._sequence = 0
         self._buffer = bytearray(_BUFFER_SIZE)
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _wire.NETLINK_GENERIC)
+        try:
+            kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
+            self._socket = socket.socket(socket.AF_NETLINK, kind, _wire.NETLINK_GENERIC)
+        except OSError as error:
+            raise Unavailable(f"this host gives no netlink socket: {error.strerror}") from None
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", timeout, 0))
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", timeout, 0))
@@ -243,13 +247,18 @@ class Client:
                     yield from rows
 
     def _send(self, data: bytes) -> None:
-        self._socket.send(data)
+        try:
+            self._socket.send(data)
+        except OSError as error:
+            raise IpvsError(f"an IPVS request cannot be sent: {error.strerror}") from None
 
     def _receive(self) -> int:
         try:
             size = self._socket.recv_into(self._buffer, 0, socket.MSG_TRUNC)
         except BlockingIOError:
             raise IpvsError(f"the kernel did not answer an IPVS request within {self._timeout} s") from None
+        except OSError as error:
+            raise IpvsError(f"the kernel's answer to an IPVS request was lost: {error.strerror}") from None
         if size > len(self._buffer):
             raise IpvsError(f"a reply of the kernel has {size} bytes, more than netlink allows")
         return size

@@ -552,21 +552,29 @@ def parse_entry(value: object, path: str, findings: Findings) -> Optional[Entry]
     parsed = [_values.record(SERVER_FIELDS, item, f"{path}.servers[{i}]", findings) for i, item in enumerate(items)]
     if key is None:
         return None
-    service = make_service(key, given, None, path, findings)
+    service = make_service(key, given, None, path, _judge(given, value, findings))
     forward = given.get("forward", DEFAULT_FORWARD)
+    of_servers = findings if ("forward" in given) == ("forward" in value) else Findings()
     places: dict[ServerKey, int] = {}
     servers: dict[ServerKey, Server] = {}
     for i, (item, one) in enumerate(zip(items, parsed)):
         where = f"{path}.servers[{i}]"
         if one is None or "address" not in one or ("port" in one) != ("port" in item):  # type: ignore[operator]
             continue
-        server = make_server(key, one, None, forward, where, findings)
+        server = make_server(key, one, None, forward, where, _judge(one, item, of_servers))
         first = places.setdefault(server.key, i)
         if first != i:
             findings.problem(where, f"duplicate of {path}.servers[{first}]", server_text(server.key))
         servers[server.key] = server
     _weigh(service, servers, path, findings)
     return Entry(service, servers)
+
+
+def _judge(given: Mapping[str, Any], written: Any, findings: Findings) -> Findings:
+    """Where the rules between options report to: nowhere while an option itself is bad, for the default in its place
+    would be blamed.
+    """
+    return findings if len(given) == len(written) else Findings()
 
 
 def _weigh(service: Service, servers: Mapping[ServerKey, Server], path: str, findings: Findings) -> None:

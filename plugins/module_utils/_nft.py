@@ -82,8 +82,8 @@ def read(runner: Runner, name: TableName) -> LiveTable:
 
 
 def replaced(name: TableName, body: str) -> str:
-    """The commands that put the table in the place of what there is under its name, if anything, within one transaction;
-    ``body`` is what stands between the braces, empty for no table at all.
+    """The commands that put the table in the place of what there is under its name, if anything, within one
+    transaction; ``body`` is what stands between the braces, empty for no table at all.
     """
     commands = f"{name}\ndelete {name}\n"
     return commands + f"{name} {{\n{body}}}\n" if body else commands

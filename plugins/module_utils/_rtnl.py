@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This file is private to the collection: nothing outside l4lb.ipvs may import it.
 
-"""Links and addresses as immutable values, and the kernel that holds them: the only file that knows pyroute2.
-It works with every pyroute2 from 0.7.2 (Debian 12) on, which is why it stays with ``IPRoute.addr`` and ``get_links``: what
-lies below them changed between the versions.
+"""Links and addresses as immutable values, and the kernel that holds them: the only file that knows pyroute2. It
+works with every pyroute2 from 0.7.2 (Debian 12) on, which is why it stays with ``IPRoute.addr`` and
+``get_links``: what lies below them changed between the versions.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Optional
 from ._errors import Forbidden, KernelRefused, Unavailable
 
 #: What marks an address, rule or route as made by this collection (IFA_PROTO, FRA_PROTOCOL, rtm_protocol): 76 is taken
-#: neither in linux/rtnetlink.h nor in iproute2's rt_protos and rt_addrprotos. ``ip address`` shows it as "proto 76".
+#: neither in linux/rtnetlink.h nor in iproute2's rt_protos and rt_addrprotos.
 PROTOCOL = 76
 #: A lifetime without end (INFINITY_LIFE_TIME, linux/addrconf.h).
 FOREVER = 0xFFFFFFFF

@@ -12,7 +12,7 @@ destination. A packet is matched by both, so that what is merely routed to a ser
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Optional, Union
 
 from . import _values
@@ -205,8 +205,8 @@ def _order(element: Element) -> tuple[int, Key]:
 
 
 class Draft(NamedTuple):
-    """A table as it shall be: its elements, what stands between its braces ("" for no table), the comment of its first rule
-    and how many chains, sets and rules it has.
+    """A table as it shall be: its elements, what stands between its braces ("" for no table), the comment of its
+    first rule and how many chains, sets and rules it has.
     """
 
     elements: Elements
@@ -265,8 +265,8 @@ def live_elements(table: LiveTable) -> Optional[Elements]:
 
 
 def is_as_drafted(table: LiveTable, wanted: Draft) -> bool:
-    """Whether the live table is what the draft would make: the same rules and sets, to which nothing was done since, and
-    the same elements.
+    """Whether the live table is what the draft would make: the same rules and sets, to which nothing was done
+    since, and the same elements.
     """
     same_objects = _comment(table) == wanted.comment and table.objects == wanted.objects
     return same_objects and live_elements(table) == wanted.elements

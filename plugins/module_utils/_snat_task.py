@@ -99,8 +99,8 @@ def _check_conntrack(task: Task, findings: Findings) -> None:
 
 
 def _check_sources(task: Task, flows: Sequence[Flow], findings: Findings) -> None:
-    """Refuse a source that replies would not come back to. The service's own address is one that a director may get later,
-    with its VIP.
+    """Refuse a source that replies would not come back to. The service's own address is one that a director may
+    get later, with its VIP.
     """
     local: dict[bytes, bool] = {}
     for i, flow in enumerate(flows):

@@ -19,8 +19,8 @@ MAX_VIPS = 10_000
 MAX_LABEL = 15  # IFNAMSIZ - 1
 #: An interface that belongs to one of these receives nothing for addresses of its own; a VRF's does.
 SWALLOWING_MASTERS = ("bridge", "bond", "team")
-#: What the kernel changes of an address in place (inet_rtm_newaddr in devinet.c, inet6_addr_modify in addrconf.c), by the
-#: length of the address.
+#: What the kernel changes of an address in place (inet_rtm_newaddr in devinet.c, inet6_addr_modify in
+#: addrconf.c), by the length of the address.
 CHANGEABLE = {4: ("preferred_lifetime",), 16: ("preferred_lifetime", "nodad", "noprefixroute")}
 OPTIONAL = ("scope", "broadcast", "label", "nodad", "noprefixroute", "preferred_lifetime")
 
@@ -53,8 +53,8 @@ VIP_KEYS = tuple(field.name for field in VIP_FIELDS)
 
 
 class Wish(NamedTuple):
-    """One address that the task names and where it names it. ``target.interface`` is "" where an absent address is meant on
-    any interface.
+    """One address that the task names and where it names it. ``target.interface`` is "" where an absent address
+    is meant on any interface.
     """
 
     path: str
@@ -73,9 +73,9 @@ class Request(NamedTuple):
 
 class Live(NamedTuple):
     """What the host has. ``marks`` tells whether this kernel keeps who added an address (IFA_PROTO, Linux 5.18);
-    ``promotes`` are the interfaces on which a secondary address outlives its primary, ``answering`` those that answer ARP
-    for every address of the host, ``without_ipv6`` those where IPv6 is disabled; ``management`` is the address through
-    which the task is connected.
+    ``promotes`` are the interfaces on which a secondary address outlives its primary, ``answering`` those that
+    answer ARP for every address of the host, ``without_ipv6`` those where IPv6 is disabled; ``management`` is the
+    address through which the task is connected.
     """
 
     links: Mapping[str, Link]
@@ -98,8 +98,8 @@ class Step(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The steps in order, additions first and removals last; the addresses found in other hands and left as they are; and
-    our addresses before and after.
+    """The steps in order, additions first and removals last; the addresses found in other hands and left as they
+    are; and our addresses before and after.
     """
 
     steps: tuple[Step, ...]
@@ -227,7 +227,9 @@ def _broadcast_of(given: Mapping[str, Any], address: bytes, length: int, prefix:
     broadcast = given.get("broadcast", b"")
     if broadcast == "+" and len(address) == 4:
         if length > 30:
-            findings.problem(f"{prefix}broadcast", f"a /{length} network has none; give an address or leave it out", "+")
+            findings.problem(
+                f"{prefix}broadcast", f"a /{length} network has none; give an address or leave it out", "+"
+            )
             return b""
         return _network(address, length)[1].to_bytes(4, "big")
     return b"" if broadcast == "+" else bytes(broadcast)
@@ -394,9 +396,7 @@ def _check_change(wish: Wish, found: Address, findings: Findings) -> None:
             findings.problem(_at(wish.path, name), rule, address_params(wish.target).get(name, "none"))
 
 
-def _check_removals(
-    removed: Sequence[Address], added: Sequence[Address], live: Live, findings: Findings
-) -> None:
+def _check_removals(removed: Sequence[Address], added: Sequence[Address], live: Live, findings: Findings) -> None:
     remaining = {address.address for address in [*live.addresses, *added] if address not in removed}
     for address in removed:
         if address.address == live.management and live.management not in remaining:
@@ -425,8 +425,9 @@ def _warn_of_marks(request: Request, live: Live, kept: Sequence[Address], findin
     if live.marks or not (request.purge or request.absent or kept):
         return
     rule = (
-        "this kernel does not keep who added an address (Linux 5.18 does): addresses that are there already are left as "
-        "they are, purge removes nothing, and state absent removes exactly the address, prefix and interface it is given"
+        "this kernel does not keep who added an address (Linux 5.18 does): addresses that are there already are left "
+        "as they are, purge removes nothing, and state absent removes exactly the address, prefix and interface it is "
+        "given"
     )
     findings.warning("purge" if request.purge else "address", rule)
 

@@ -174,7 +174,9 @@ def _await_detection(waiting: Sequence[Address], kernel: Any, applied: list[Step
                 {"operation": f"add {address_line(address)}", "reason": "another host has it"} for address in duplicates
             ]
             names = {entry["operation"] for entry in failed}
-            told = "; ".join(f"{show_address(a.address)} on {a.interface} is in use by another host" for a in duplicates)
+            told = "; ".join(
+                f"{show_address(a.address)} on {a.interface} is in use by another host" for a in duplicates
+            )
             done = [step for step in applied if str(step) not in names]
             raise IpvsError(f"{told}; it has been removed again", **_outcome(done, failed, plan))
         if not undecided:

@@ -312,13 +312,19 @@ class Decoder:
 
     def _walk(self, buffer: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int, bool]]:
         """Every attribute and whether it is one of those sought; a nest, then what it holds."""
+        if start > end:
+            raise Malformed("generic netlink header cut short")
+        entered = self._nest is None
         for kind, first, last in _attributes(buffer, start, end):
             if kind == self._nest:
+                entered = True
                 yield kind, first, first, False
                 for inner in _attributes(buffer, first, last):
                     yield (*inner, True)
             else:
                 yield kind, first, last, self._nest is None
+        if not entered:
+            raise Malformed(f"netlink attribute {self._nest} missing")
 
 
 _SERVER_COLUMNS = 14

@@ -12,12 +12,12 @@ version_added: 0.1.0
 author:
   - The l4lb.ipvs authors (@l4lb)
 description:
-  - With O(ignore:forward=nat), the answers of a real server must come back through the director. Where the director is
-    not on the server's way back to the client, for instance because all are in one network, the director must also write
-    its own address into the packet as the source. This module makes the nftables rules for that.
-  - The rules live in the tables C(l4lb_snat) of the families C(ip) and C(ip6), which belong to this module whole. A table
-    exists only if it has flows. It is replaced in one transaction, and only if it differs. No other table is ever
-    touched.
+  - With O(ignore:forward=nat), the answers of a real server must come back through the director. Where the director
+    is not on the server's way back to the client, for instance because all are in one network, the director must also
+    write its own address into the packet as the source. This module makes the nftables rules for that.
+  - The rules live in the tables C(l4lb_snat) of the families C(ip) and C(ip6), which belong to this module whole. A
+    table exists only if it has flows. It is replaced in one transaction, and only if it differs. No other table is
+    ever touched.
   - A connection is matched by its original destination (the VIP with protocol and port, as conntrack remembers it)
     together with the server's address and port. A packet that is merely routed to a server keeps its source.
   - Flows are elements of sets, so that a packet costs a lookup however many there are.
@@ -41,20 +41,20 @@ options:
 requirements:
   - nft (nftables) 1.0.0 or newer, with JSON; ip (iproute2) with a fixed source
 notes:
-  - Each of O(flows) is a dict. C(service) (required) names the service, as C(address), C(port) and C(protocol) (V(tcp) by
-    default), or as C(fwmark) and C(family). C(server) (required) names the server by C(address) and C(port), which is by
-    default that of the service. C(source) is the address that the connections get; without it, that of the interface
-    they leave by (masquerade).
+  - Each of O(flows) is a dict. C(service) (required) names the service, as C(address), C(port) and C(protocol)
+    (V(tcp) by default), or as C(fwmark) and C(family). C(server) (required) names the server by C(address) and
+    C(port), which is by default that of the service. C(source) is the address that the connections get; without it,
+    that of the interface they leave by (masquerade).
   - C(source) must be an address of this host, since answers go there, or that of the service, which a director may get
     later.
-  - A service with port 0 matches any port of the server, and one with C(fwmark) any protocol and port, because IPVS keeps
-    the packet's own.
-  - The sysctl C(net.ipv4.vs.conntrack) must be 1, or IPVS would hide its connections from the rules. Without it the task is
-    refused, in check mode warned of.
+  - A service with port 0 matches any port of the server, and one with C(fwmark) any protocol and port, because IPVS
+    keeps the packet's own.
+  - The sysctl C(net.ipv4.vs.conntrack) must be 1, or IPVS would hide its connections from the rules. Without it the
+    task is refused, in check mode warned of.
   - A change replaces a table whole. Connections that are established keep their address, which conntrack remembers.
-  - A second run compares the elements of the sets, a digest of the rules that is in the comment of the first rule, and the
-    kernel's numbers of chains, sets and rules, which tell whether anybody changed them since. It does not compare
-    text, which differs between versions of nft. Tested with nft 1.0.6.
+  - A second run compares the elements of the sets, a digest of the rules that is in the comment of the first rule,
+    and the kernel's numbers of chains, sets and rules, which tell whether anybody changed them since. It does not
+    compare text, which differs between versions of nft. Tested with nft 1.0.6.
   - Needs root, or C(CAP_NET_ADMIN).
 seealso:
   - module: l4lb.ipvs.ipvs_sysctl
@@ -87,7 +87,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 flows:
-  description: The flows of the task, every value but C(source) stated. They feed straight back as O(flows) and change nothing.
+  description:
+    - The flows of the task, every value but C(source) stated. They feed straight back as O(flows) and change nothing.
   returned: success
   type: list
   elements: dict
@@ -101,7 +102,8 @@ flows:
         port: 8443
 diff:
   description: >-
-    The flows of the tables before and after, one per line. A table that somebody else changed is told by one line in their place.
+    The flows of the tables before and after, one per line. A table that somebody else changed is told by one line in
+    their place.
   returned: in diff mode
   type: dict
   sample:

@@ -13,7 +13,7 @@ author:
   - The l4lb.ipvs authors (@l4lb)
 description:
   - Adds VIPs to interfaces, changes them in place and removes them, one or many in one task.
-  - Each address it adds carries the protocol number 76 (C(ip address) shows it as C(proto 76)), and only addresses that
+  - Each address it adds carries the protocol number 76, which recent versions of iproute2 show, and only addresses that
     carry it are ever changed or removed. An address that is already the host's own, on any interface, is left as it is
     and reported as RV(kept), not added, not removed and not announced.
   - Before an IPv4 address is added, the segment is asked whether another host holds it. For an IPv6 address the kernel
@@ -35,16 +35,16 @@ options:
       - On a loopback interface the prefix must be 32 or 128, since the host would answer for the whole network.
       - An interface that belongs to a bridge, a bond or a team is refused. One that is down is accepted with a warning,
         and neither probed nor announced on.
-      - On a loopback or dummy interface of a host whose other interfaces have C(arp_ignore) 0, which would answer ARP for
-        the address, an IPv4 address is accepted with a warning.
+      - On a loopback or dummy interface of a host whose other interfaces have C(arp_ignore) 0, which would answer ARP
+        for the address, an IPv4 address is accepted with a warning.
     type: str
   prefix:
     description:
       - The prefix length, an integer in the range 1 to 32 for IPv4, 1 to 128 for IPv6.
       - By default 32 or 128, an address without a network. With a shorter prefix the kernel also adds a route to the
         network, unless O(noprefixroute).
-      - A changed prefix is another address for the kernel in IPv4, so the new one is added before the old one is removed. In
-        IPv6 it cannot be changed, and the task is refused.
+      - A changed prefix is another address for the kernel in IPv4, so the new one is added before the old one is
+        removed. In IPv6 it cannot be changed, and the task is refused.
     type: raw
   broadcast:
     description:
@@ -52,8 +52,8 @@ options:
     type: str
   scope:
     description:
-      - One of V(global) (the default), V(link) and V(host). For IPv4. V(host) keeps the kernel from choosing the address as a
-        source for other hosts.
+      - One of V(global) (the default), V(link) and V(host). For IPv4. V(host) keeps the kernel from choosing the
+        address as a source for other hosts.
     type: str
   label:
     description:
@@ -67,8 +67,8 @@ options:
   preferred_lifetime:
     description:
       - V(0) makes the address deprecated, so that IPv6 never chooses it as a source, or V(forever), the default.
-      - The address itself stays forever. The kernel does not show a finite time for such an IPv4 address, so that a second
-        run could not tell what it is, and so none is taken.
+      - The address itself stays forever. The kernel does not show a finite time for such an IPv4 address, so that a
+        second run could not tell what it is, and so none is taken.
     type: raw
   noprefixroute:
     description:
@@ -76,15 +76,15 @@ options:
     type: raw
   vips:
     description:
-      - Many addresses, each a dict with the options O(address), O(interface), O(prefix), O(broadcast), O(scope), O(label),
-        O(nodad), O(preferred_lifetime) and O(noprefixroute), instead of those options.
+      - Many addresses, each a dict with the options O(address), O(interface), O(prefix), O(broadcast), O(scope),
+        O(label), O(nodad), O(preferred_lifetime) and O(noprefixroute), instead of those options.
       - An address may be listed once, on whatever interface.
     type: list
     elements: dict
   probe:
     description:
-      - Whether to ask the segment before an IPv4 address is added. Three ARP probes (RFC 5227) go out half a second apart,
-        for all addresses of the task together. The task is refused with the MAC of whoever answers.
+      - Whether to ask the segment before an IPv4 address is added. Three ARP probes (RFC 5227) go out half a second
+        apart, for all addresses of the task together. The task is refused with the MAC of whoever answers.
       - The default is V(true). There is no probe on interfaces without ARP, such as loopback, dummy and tunnels, and in
         check mode.
     type: raw
@@ -114,15 +114,15 @@ requirements:
   - The Python library pyroute2 0.7.2 or newer (package C(python3-pyroute2))
 notes:
   - Needs root, or C(CAP_NET_ADMIN) and C(CAP_NET_RAW).
-  - Linux keeps the protocol number of an address since 5.18. On an older kernel an address that is already there is left as
-    it is, O(purge) removes nothing, and O(state=absent) removes exactly the address, prefix and interface it is given. The
-    module warns of it.
-  - In IPv4 the kernel changes only O(preferred_lifetime) in place; in IPv6 also O(nodad) and O(noprefixroute). Any other
-    difference is refused, because removing and adding again would cut traffic.
+  - Linux keeps the protocol number of an address since 5.18. On an older kernel an address that is already there is
+    left as it is, O(purge) removes nothing, and O(state=absent) removes exactly the address, prefix and interface it
+    is given. The module warns of it.
+  - In IPv4 the kernel changes only O(preferred_lifetime) in place; in IPv6 also O(nodad) and O(noprefixroute). Any
+    other difference is refused, because removing and adding again would cut traffic.
   - Removing the address through which the task is connected by SSH is refused, and so is removing an IPv4 address whose
     secondary addresses the kernel would remove with it.
-  - If a step fails, nothing is removed. The failed task returns RV(ignore:outcome) with the lists C(applied), C(failed) (each
-    with its reason) and C(not_attempted).
+  - If a step fails, nothing is removed. The failed task returns RV(ignore:outcome) with the lists C(applied),
+    C(failed) (each with its reason) and C(not_attempted).
 """
 
 EXAMPLES = r"""

@@ -50,6 +50,7 @@ def director_plan(
     host: Mapping[str, Any],
     vip_interface: str = "",
     vip_prefix: object = HOST_PREFIX,
+    place_vips: bool = True,
     sysctls: Optional[Mapping[str, Any]] = None,
     allow: Sequence[str] = (),
     connection: Optional[Mapping[str, Any]] = None,
@@ -67,7 +68,8 @@ def director_plan(
         if word not in ALLOWANCES:
             findings.problem(f"allow[{i}]", f"must be one of {', '.join(ALLOWANCES)}", word)
     interfaces = _networks(host["interfaces"])
-    vips = _vips(table, interfaces, vip_interface, vip_prefix, findings)
+    # who places the VIPs elsewhere need not tell where, but where that is clear it counts for the sysctls
+    vips = _vips(table, interfaces, vip_interface, vip_prefix, findings if place_vips else Findings())
     findings.raise_problems()
     modules = _modules(table, flows)
     dangers = _dangers(table, flows, host, interfaces, modules, connection)
@@ -75,7 +77,7 @@ def director_plan(
         "modules": modules,
         "missing_modules": [name for name in modules if host["modules"].get(name) != "loaded"],
         "sysctls": {**_sysctls(table, flows, vips, interfaces), **(sysctls or {})},
-        "vips": vips,
+        "vips": vips if place_vips else [],
         "problems": [
             danger.text + (f" (to accept this: {danger.allowance})" if danger.allowance else "")
             for danger in dangers
@@ -110,9 +112,8 @@ def _sysctls(
     values: dict[str, Any] = {}
     if AF_INET in families:
         devices = [str(vip["interface"]) for vip in vips if ":" not in vip["address"]]
-        devices += [
-            _egress(_ip(server.key.address), interfaces) or "" for server in nat if server.key.family == AF_INET
-        ]
+        addresses = {server.key.address for server in nat if server.key.family == AF_INET}
+        devices += [_egress(_ip(address), interfaces) or "" for address in addresses]
         values["net.ipv4.ip_forward"] = 1
         values["net.ipv4.conf.all.send_redirects"] = 0
         for device in sorted(set(devices) - {""}):
@@ -228,7 +229,7 @@ def _dangers(
         Danger(f"{owner} manages the IPVS table of this host as well", "foreign_owner") for owner in host["owners"]
     ]
     dangers += _captures(table, [one for one in (host["connection"], connection) if one])
-    leaving = _leaving(table, flows, interfaces)
+    leaving = _leaving(flows, interfaces) if host["source_nat"] else []
     versions = {server.key.family for entry in table.values() for server in entry.servers.values()}
     for chain in host["forward"] if any(_is_nat(entry) for entry in table.values()) else ():
         if chain["accepts"] or not {"ip": {AF_INET}, "ip6": {AF_INET6}}.get(chain["family"], versions) & versions:
@@ -273,7 +274,7 @@ def _captures(table: Table, connections: Sequence[Mapping[str, Any]]) -> list[Da
     return found
 
 
-def _leaving(table: Table, flows: Sequence[Mapping[str, Any]], interfaces: Sequence[_Network]) -> list[_Flow]:
+def _leaving(flows: Sequence[Mapping[str, Any]], interfaces: Sequence[_Network]) -> list[_Flow]:
     found = []
     for flow in flows:
         findings = Findings()

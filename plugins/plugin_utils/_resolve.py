@@ -30,6 +30,8 @@ _FROM_FIELDS = (
     Field("port", _values.text),
     Field("weight", _values.text),
 )
+_KEY_NAMES = tuple(field.name for field in _model.KEY_FIELDS)
+_SERVER_KEY = {field.name: field.parse for field in _model.SERVER_FIELDS if field.name in ("address", "port")}
 _PLACE = re.compile(r"services\[(\d+)\](?:\.servers\[(\d+)\])?")
 
 
@@ -99,7 +101,7 @@ def _resolved(one: _Expanded, table: _model.Table, findings: Findings) -> Resolv
     paths = {}
     for source, plain in zip(one.sources, one.plain["servers"]):
         written = source.written if isinstance(source.written, Mapping) else {}
-        server = entry.servers[_model.make_server_key(entry.service.key, {**_parsed_server(plain)})]
+        server = entry.servers[_model.make_server_key(entry.service.key, _identity(plain))]
         if server.forward == FORWARDS["nat"]:
             paths[server.key] = written.get("return_path", one.return_path)
         elif "return_path" in written:
@@ -107,11 +109,8 @@ def _resolved(one: _Expanded, table: _model.Table, findings: Findings) -> Resolv
     return Resolved(one.plain, entry, paths)
 
 
-_KEY_NAMES = tuple(field.name for field in _model.KEY_FIELDS)
-
-
-def _parsed_server(plain: Mapping[str, Any]) -> dict[str, Any]:
-    return {field.name: field.parse(plain[field.name]) for field in _model.SERVER_FIELDS if field.name in plain}
+def _identity(plain: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: parse(plain[name]) for name, parse in _SERVER_KEY.items() if name in plain}
 
 
 def _as_written(problem: Finding, expanded: Sequence[_Expanded]) -> Finding:

@@ -51,6 +51,18 @@ class Answers(NamedTuple):
     by_port: dict[str, list[ServerKey]]
     strangers: dict[str, int]
 
+    @property
+    def answered(self) -> int:
+        return self.attempts - sum(self.failures.values())
+
+    @property
+    def uncounted(self) -> int:
+        """Answers that no server is known to have given. One is not told: a datagram from a port that was used before
+        is no new connection to IPVS.
+        """
+        missing = self.answered - sum(self.counts.values()) - sum(self.strangers.values())
+        return missing if missing > 1 else 0
+
 
 class Rule(NamedTuple):
     """How a scheduler is asked and judged: the keys of the target, and a function to the faults of the answers."""
@@ -91,9 +103,9 @@ def _judge_cycles(entry: Entry, answers: Answers) -> list[str]:
         return _judge_shares(entry, answers)
     rounds = answers.attempts / length
     return [
-        f"{_model.server_text(key)} took {answers.counts.get(key, 0)}, not {times * rounds:.0f}"
+        f"{_model.server_text(key)} took {answers.counts[key]}, not {times * rounds:.0f}"
         for key, times in cycle.items()
-        if abs(answers.counts.get(key, 0) - times * rounds) > 1
+        if answers.counts.get(key) and abs(answers.counts[key] - times * rounds) > 1
     ] + _silent(entry, answers)
 
 
@@ -248,16 +260,23 @@ def targets(services: object, verify: object) -> list[dict[str, Any]]:
 
         :raises InvalidInput: naming every problem of both.
     """
-    return [
-        {
-            "name": _model.key_text(asked.entry.service.key),
-            **asked.place,
-            **rule_of(asked.entry).target(asked.entry),
-            **{name: asked.settings[name] for name in PROBE_SETTINGS if name in asked.settings},
-        }
-        for asked in _asked(services, verify)
-        if asked.place is not None
-    ]
+    found = []
+    source_port = FIRST_SOURCE_PORT
+    for asked in _asked(services, verify):
+        if asked.place is None:
+            continue
+        target = rule_of(asked.entry).target(asked.entry)
+        if "source_port" in target:
+            # Each service has ports of its own: IPVS finds the connection of a NAT server's answer by the server and
+            # the client's address and port alone (ip_vs_conn_out_get), so one source port must not be used for two
+            # services with a common server at the same time.
+            if source_port + target["count"] > 65536:
+                source_port = FIRST_SOURCE_PORT
+            target["source_port"] = source_port
+            source_port += target["count"]
+        settings = {name: asked.settings[name] for name in PROBE_SETTINGS if name in asked.settings}
+        found.append({"name": _model.key_text(asked.entry.service.key), **asked.place, **target, **settings})
+    return found
 
 
 # judging
@@ -270,7 +289,9 @@ def judge(
     before: Optional[Sequence[Mapping[str, Any]]] = None,
     after: Optional[Sequence[Mapping[str, Any]]] = None,
 ) -> list[dict[str, Any]]:
-    """One verdict per service: ``service``, ``passed`` and ``line``, the sentence for the reader.
+    """One verdict per service: ``service``, ``passed``, ``explained`` (whether it is known who gave each answer) and
+    ``line``, the sentence for the reader.
+
     ``results`` are the targets of ``ipvs_probe``. Where a service has no pattern, who answered comes from the
     connections that its servers counted between ``before`` and ``after``, the ``statistics`` of ``ipvs_info``.
     """
@@ -280,12 +301,13 @@ def judge(
         name = _model.key_text(asked.entry.service.key)
         if name not in found:
             line = f"FAIL {name}: not checked: ipvs_verify must name a port (and an address) that reaches it"
-            verdicts.append({"service": name, "passed": False, "line": line})
+            verdicts.append({"service": name, "passed": False, "explained": True, "line": line})
             continue
         counted = _counted(asked.entry, before or (), after or ())
         answers = _answers(asked, found[name], counted)
         faults = _faults(asked.entry, answers)
-        verdicts.append({"service": name, "passed": not faults, "line": _line(name, asked.entry, answers, faults)})
+        line = _line(name, asked.entry, answers, faults)
+        verdicts.append({"service": name, "passed": not faults, "explained": not answers.uncounted, "line": line})
     return verdicts
 
 
@@ -335,19 +357,18 @@ def _connections(entry: Entry, statistics: Sequence[Mapping[str, Any]]) -> dict[
 
 def _faults(entry: Entry, answers: Answers) -> list[str]:
     """Every way in which the answers break a promise; the general ones first, for they often explain the others."""
-    if not _weights(entry):
-        return [f"{number} answers came from {name}" for name, number in answers.strangers.items()] + _rested(
-            entry, answers
-        )
     failed = sum(answers.failures.values())
     faults = []
-    if failed:
+    if failed and _weights(entry):
         reasons = ", ".join(f"{reason} ({number})" for reason, number in sorted(answers.failures.items()))
         faults.append(f"{failed} of {answers.attempts} connections failed: {reasons}")
     faults += [
         f"{number} answers came from {name}, which is no server of it" for name, number in answers.strangers.items()
     ]
-    return faults + _rested(entry, answers) + rule_of(entry).judge(entry, answers)
+    if answers.uncounted:
+        faults.append(f"IPVS did not count {answers.uncounted} of the answers: somebody else gave them")
+    faults += _rested(entry, answers)
+    return faults + rule_of(entry).judge(entry, answers) if _weights(entry) else faults
 
 
 def _rested(entry: Entry, answers: Answers) -> list[str]:
@@ -361,6 +382,6 @@ def _rested(entry: Entry, answers: Answers) -> list[str]:
 def _line(name: str, entry: Entry, answers: Answers, faults: Sequence[str]) -> str:
     shares = ", ".join(f"{_model.server_text(key)} {answers.counts.get(key, 0)}" for key in sorted(entry.servers))
     scheduler = " ".join([entry.service.scheduler, *_model.flag_names(entry.service.scheduler, entry.service.flags)])
-    answered = answers.attempts - sum(answers.failures.values())
-    summary = f"{name} {scheduler} ({rule_of(entry).title}): {answered} of {answers.attempts} answered: {shares}"
+    asked = f"{answers.answered} of {answers.attempts} answered"
+    summary = f"{name} {scheduler} ({rule_of(entry).title}): {asked}: {shares}"
     return f"FAIL {summary}: {'; '.join(faults)}" if faults else f"PASS {summary}"

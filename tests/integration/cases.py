@@ -85,6 +85,8 @@ class Cases:
     """One task's cases, run in order: each starts from what the one before it left."""
 
     def __init__(self, order: Mapping[str, Any]) -> None:
+        for name in order["preload"]:
+            importlib.import_module(name)
         self.main: Callable[[], None] = importlib.import_module(order["module"]).main
         self.params: Dict[str, Any] = order["params"]
         self.commands: List[List[str]] = order["witness"]

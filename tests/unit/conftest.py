@@ -112,3 +112,59 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
 def kernel(machine: Machine) -> Kernel:
     """The fake kernel that every client of this test talks to."""
     return machine.kernel
+
+
+@pytest.fixture
+def every_way(run_main: Callable[..., dict[str, Any]], kernel: Kernel) -> Callable[..., dict[str, Any]]:
+    """every_way(main, params, before, after) -> the result of a module that changes the table from ``before`` to
+    ``after`` (lines of ``ipvsadm -Sn``), and was seen to tell the same in check mode, with and without a diff, without
+    writing, and to change nothing the second time.
+    """
+
+    def run(main: Callable[[], None], params: dict[str, Any], before: str, after: str) -> dict[str, Any]:
+        def lines(text: str) -> list[str]:
+            return sorted(filter(None, map(str.strip, text.splitlines())))
+
+        kernel.restore(before)
+        checked = run_main(main, params, check=True)
+        assert not checked["failed"], checked["msg"]
+        shown = checked["diff"]
+        assert run_main(main, params, check=True, diff=False) == {
+            name: value for name, value in checked.items() if name != "diff"
+        }
+        assert kernel.writes == []
+        assert sorted(kernel.save()) == lines(before)
+
+        done = run_main(main, params)
+        assert done == checked
+        assert sorted(kernel.save()) == lines(after)
+        assert done["changed"] == (lines(before) != lines(after)) == bool(kernel.writes)
+        assert len(done["operations"]) == len(kernel.writes)
+        gone, come = (set(lines(one)) - set(lines(other)) for one, other in ((before, after), (after, before)))
+        assert gone <= set(lines(shown["before"])) <= set(lines(before))
+        assert come <= set(lines(shown["after"])) <= set(lines(after))
+
+        written = len(kernel.writes)
+        again = run_main(main, params)
+        assert (again["changed"], again["operations"], again["diff"]) == (False, [], {"before": "", "after": ""})
+        assert len(kernel.writes) == written
+        return done
+
+    return run
+
+
+@pytest.fixture
+def refused(run_main: Callable[..., dict[str, Any]], kernel: Kernel) -> Callable[..., str]:
+    """refused(main, params) -> the message of a module that refuses its parameters without asking the kernel, and in
+    check mode alike.
+    """
+
+    def run(main: Callable[[], None], params: dict[str, Any]) -> str:
+        results = [run_main(main, params, check=check) for check in (False, True)]
+        assert results[0] == results[1]
+        assert results[0]["failed"]
+        assert not results[0].get("changed")
+        assert kernel.commands == []
+        return str(results[0]["msg"])
+
+    return run

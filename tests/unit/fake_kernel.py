@@ -12,6 +12,7 @@ import copy
 import errno
 import ipaddress
 import itertools
+import os
 import struct
 from typing import Any, Callable, Optional
 
@@ -166,6 +167,7 @@ class Kernel:
         self.old = False  # knows no tunnel attributes, ignores them without an error
         self.lie = False  # accepts every write and stores nothing
         self.silent = False  # takes requests and never answers
+        self.errors: dict[str, int] = {}  # socket, send or recv_into -> the errno it fails with
         self.refuse: dict[int, int] = {}  # index of a write among all writes -> errno
         self.duplicates = 0  # so many of the next dumps name their first entry twice
         self.before: Optional[Callable[[str], None]] = None  # called with the command before each request
@@ -175,7 +177,12 @@ class Kernel:
         self.sockets: list[Socket] = []
         self.ran: list[list[str]] = []  # commands that the process ran
 
+    def fail(self, call: str) -> None:
+        if call in self.errors:
+            raise OSError(self.errors[call], os.strerror(self.errors[call]))
+
     def socket(self, *dummy: Any) -> Socket:
+        self.fail("socket")
         self.sockets.append(Socket(self))
         return self.sockets[-1]
 
@@ -473,6 +480,7 @@ class Socket:
         self.closed = True
 
     def send(self, data: bytes) -> int:
+        self._kernel.fail("send")
         offset = count = 0
         while offset + 16 <= len(data):
             size, kind, flags, sequence, dummy = struct.unpack_from("=IHHII", data, offset)
@@ -492,6 +500,7 @@ class Socket:
             self._queue.append((datagram, dump))
 
     def recv_into(self, buffer: bytearray, dummy_size: int = 0, dummy_flags: int = 0) -> int:
+        self._kernel.fail("recv_into")
         if not self._queue:
             raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")  # SO_RCVTIMEO has passed
         datagram, dummy = self._queue.popleft()

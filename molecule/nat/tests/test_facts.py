@@ -20,7 +20,7 @@ def test_nobody_listens_where_the_services_are(director):
 
 
 def test_the_sysctls_come_back_at_boot(director):
-    text = director.file("/etc/sysctl.d/90-l4lb-ipvs-director.conf").content_string
+    text = director.file("/etc/sysctl.d/99-zz-l4lb-ipvs-director.conf").content_string
     assert "net.ipv4.ip_forward = 1\n" in text
     assert "net.ipv4.vs.conntrack = 1\n" in text
 

@@ -7,6 +7,7 @@
         params: {netns: blue}                         # of every case
         witness: [[ip, netns, exec, blue, ipvsadm, -Sn]]
         always: ["-A -t 192.0.2.99:80 -s rr"]         # what the witness shows besides: the entries of somebody else
+        preload: [pyroute2]                           # what the module imports late, for speed
         feedback: {service: ""}                       # result key -> option it is given back as ("": options of its own)
         cases:
           - params: {address: 192.0.2.10, port: 80}
@@ -35,7 +36,7 @@ import ansible
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-OPTIONS = {"module", "params", "witness", "always", "feedback", "cases"}
+OPTIONS = {"module", "params", "witness", "always", "feedback", "preload", "cases"}
 CASE = {"params", "lines", "changed", "warns", "fails"}
 HERE = Path(__file__).resolve().parents[1]
 COLLECTION = HERE.parents[1]
@@ -98,6 +99,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "witness": given["witness"],
             "always": given.get("always", []),
             "feedback": given.get("feedback", {}),
+            "preload": given.get("preload", []),
             "cases": given["cases"],
         }
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from .common import LabError
 from .lab import Lab

@@ -283,7 +283,8 @@ def write_initrd(tree: Path, initrd: Path) -> None:
 def _make_disk(archives: Iterable[Path], tree: Path, disk: Path) -> None:
     with disk.open("wb") as handle:
         handle.truncate(DISK_SIZE)
-    options = "-q -F -t ext4 -O ^has_journal -E lazy_itable_init=1,nodiscard -m 0 -N 60000".split()
+    options = ["-q", "-F", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-N", "60000"]
+    options += ["-E", "lazy_itable_init=1,nodiscard"]
     commands = [["tar", "-xf", str(archive), "-C", str(tree), "--exclude=./dev/*"] for archive in archives]
     commands.append(["mke2fs", *options, "-d", str(tree), str(disk)])
     # one shell below one fakeroot: the owners that tar pretends to set exist only inside it
@@ -292,12 +293,19 @@ def _make_disk(archives: Iterable[Path], tree: Path, disk: Path) -> None:
 
 
 def _run(command: list[str]) -> None:
-    result = subprocess.run(
-        command, check=False, capture_output=True, text=True, env={**os.environ, "PATH": SEARCH_PATH, "INITRD": "No"}
-    )
-    if result.returncode:
-        output = (result.stderr or result.stdout)[-3000:]
-        raise LabError(f"{command[0]} failed with status {result.returncode}:\n{output}")
+    environment = {**os.environ, "PATH": SEARCH_PATH, "INITRD": "No"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    ) as process:
+        try:
+            output, dummy = process.communicate()
+        except BaseException:
+            # mmdebstrap undoes its mounts when it is asked to end, and cannot when it is killed
+            process.terminate()
+            process.wait()
+            raise
+    if process.returncode:
+        raise LabError(f"{command[0]} failed with status {process.returncode}:\n{output[-3000:]}")
 
 
 def _new_key(path: Path) -> None:

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from . import personal, ports, switch, topology
 from .common import LabError, locked, make_private, runtime_directory, wait_for

@@ -1,22 +1,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reads a topology: the nodes of a lab, their segments and addresses, and what the inventory says of them.
 
-segments: [outside, inside]
-groups:
-  ipvs_directors: [director1]
-nodes:
-  director1:
-    interfaces:
-      outside: [203.0.113.1/24, "2001:db8:0:1::1/64"]   # the first segment is eth1, the next one eth2 ...
-      inside: [192.0.2.1/24]
-    sysctls: {net.ipv4.ip_forward: 1}
-  backend1:
-    interfaces:
-      inside: [192.0.2.11/24]
-    gateway: 192.0.2.1            # or a list, one of each family
-    routes: [{to: 198.51.100.0/24, via: 192.0.2.1}]
-    serve: {tcp: [80], udp: [53]} # ports where l4lb-serve answers
-    vars: {ipvs_address: 192.0.2.11}
+For example::
+
+    segments: [outside, inside]
+    groups:
+      ipvs_directors: [director1]
+    nodes:
+      director1:
+        interfaces:
+          outside: [203.0.113.1/24, "2001:db8:0:1::1/64"]   # the first segment is eth1, the next one eth2 ...
+          inside: [192.0.2.1/24]
+        sysctls: {net.ipv4.ip_forward: 1}
+      backend1:
+        interfaces:
+          inside: [192.0.2.11/24]
+        gateway: 192.0.2.1            # or a list, one of each family
+        routes: [{to: 198.51.100.0/24, via: 192.0.2.1}]
+        serve: {tcp: [80], udp: [53]} # ports where l4lb-serve answers
+        vars: {ipvs_address: 192.0.2.11}
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Union
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from .common import LAB_NICS, LabError
 

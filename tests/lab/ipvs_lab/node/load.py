@@ -16,6 +16,7 @@ import collections
 import errno
 import heapq
 import json
+import resource
 import select
 import socket
 import sys
@@ -55,13 +56,14 @@ def arguments() -> argparse.Namespace:
 class Connection:
     """One connection on its way: connecting, then reading."""
 
-    __slots__ = ("data", "deadline", "number", "port", "sock", "started")
+    __slots__ = ("asked", "data", "deadline", "number", "port", "sock", "started")
 
     def __init__(self, number: int, port: int, now: float, timeout: float) -> None:
         self.number = number
         self.port = port
         self.started = now
         self.deadline = now + timeout
+        self.asked = False
         self.data = b""
         self.sock: socket.socket | None = None
 
@@ -102,28 +104,25 @@ class Load:
             return
         connection.sock, connection.deadline = sock, now + self.options.timeout
         self.active[sock.fileno()] = connection
-        self.epoll.register(sock, select.EPOLLOUT)
+        self.epoll.register(sock, select.EPOLLIN | select.EPOLLOUT | select.EPOLLET)
 
-    def advance(self, descriptor: int, events: int) -> None:
+    def advance(self, descriptor: int) -> None:
         connection = self.active[descriptor]
         sock = connection.sock
         if sock is None:
             return
         try:
-            if events & select.EPOLLOUT:
+            if not connection.asked:
+                connection.asked = True
                 if not connection.port:
                     connection.port = sock.getsockname()[1]
                 sock.send(REQUEST)
-                self.epoll.modify(descriptor, select.EPOLLIN)
                 return
             data = sock.recv(4096)
             connection.data += data
-            if data and self.kind == socket.SOCK_STREAM:
-                # a whole answer and its end mostly come together
+            while data and self.kind == socket.SOCK_STREAM:
                 data = sock.recv(4096)
                 connection.data += data
-            if data and self.kind == socket.SOCK_STREAM:
-                return
         except BlockingIOError:
             return
         except OSError as error:
@@ -156,9 +155,10 @@ class Load:
         self.slowest = max(self.slowest, time.monotonic() - connection.started)
 
     def expire(self, now: float) -> None:
-        for descriptor, connection in list(self.active.items()):
+        while self.active:
+            descriptor, connection = next(iter(self.active.items()))  # they are in the order of their start
             if connection.deadline > now:
-                break  # they are in the order of their start
+                break
             self.forget(descriptor)
             self.fail(connection, "timeout")
 
@@ -171,21 +171,22 @@ class Load:
             now = time.monotonic()
             due = begin + started / options.rate if options.rate else begin
             more = started < options.count and max(now, due) < end
-            if more and (now >= due if options.rate else not self.active and not self.waiting):
+            idle = not self.active and not self.waiting
+            if more and (now >= due if options.rate else idle):
                 port = options.first_source_port and options.first_source_port + started % options.source_ports
                 self.open(Connection(started, port, now, options.timeout), now)
                 started += 1
-                continue
+            elif idle and not more:
+                break
             while self.waiting and self.waiting[0][0] <= now:
                 self.open(heapq.heappop(self.waiting)[2], now)
-            if not (more or self.active or self.waiting):
-                break
-            wake = [due] if more and options.rate else []
+            # those on their way have their turn before the next one is started, however late that is
+            wake = [begin + started / options.rate] if more and options.rate else []
             wake += [self.waiting[0][0]] if self.waiting else []
             wake += [next(iter(self.active.values())).deadline] if self.active else []
-            for descriptor, events in self.epoll.poll(max(0.0, min(wake) - now)):
+            for descriptor, dummy in self.epoll.poll(max(0.0, min(wake, default=now) - now)):
                 if descriptor in self.active:
-                    self.advance(descriptor, events)
+                    self.advance(descriptor)
             self.expire(time.monotonic())
         return {
             "started": started,
@@ -200,7 +201,10 @@ class Load:
 
 
 def main() -> int:
-    result = Load(arguments()).run()
+    options = arguments()
+    dummy, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    result = Load(options).run()
     print(json.dumps(result))
     return 1 if result["failures"] else 0
 

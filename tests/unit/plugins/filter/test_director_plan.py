@@ -47,9 +47,9 @@ def plan(*services: dict[str, Any], host: dict[str, Any] | None = None, **option
 def test_modules_are_those_of_the_services_ip_vs_first() -> None:
     sip = {"address": "192.0.2.10", "port": 5060, "protocol": "udp", "scheduler": "rr", "return_path": "route"}
     sip.update(persistence_timeout=60, persistence_engine="sip", forward="nat", servers=WEB["servers"])
-    assert plan(WEB, sip)["modules"] == list(("ip_vs", "ip_vs_mh", "ip_vs_rr", "ip_vs_pe_sip")) + [
-        "nf_conntrack",
-        "nft_chain_nat",
+    assert plan(WEB, sip)["modules"] == [
+        *("ip_vs", "ip_vs_mh", "ip_vs_rr", "ip_vs_pe_sip"),
+        *("nf_conntrack", "nft_chain_nat"),
     ]
     assert plan(sip)["modules"] == ["ip_vs", "ip_vs_rr", "ip_vs_pe_sip"]
 
@@ -107,7 +107,7 @@ def test_a_vip_that_the_host_has_stays_where_it_is() -> None:
 
 def test_a_vip_of_ours_draws_no_other_to_its_interface() -> None:
     ours = {"name": "eth9", "addresses": [{"address": "203.0.113.7", "prefix": 32}]}
-    with pytest.raises(AnsibleFilterError, match="the VIP 203.0.113.8 is in no network"):
+    with pytest.raises(AnsibleFilterError, match=r"the VIP 203\.0\.113\.8 is in no network"):
         plan({**WEB, "address": "203.0.113.8"}, host={"interfaces": [*INTERFACES, ours]})
 
 
@@ -118,9 +118,16 @@ def test_the_narrowest_network_wins() -> None:
 
 def test_the_choice_of_interface_is_the_users_where_there_is_one_to_make() -> None:
     twin = {"name": "eth9", "addresses": [{"address": "192.0.2.9", "prefix": 24}]}
-    with pytest.raises(AnsibleFilterError, match="ipvs_director_vip_interface: is required: .* eth0, eth9"):
+    with pytest.raises(AnsibleFilterError, match=r"ipvs_director_vip_interface: is required: .* eth0, eth9"):
         plan(WEB, host={"interfaces": [*INTERFACES, twin]})
     assert plan(WEB, vip_interface="eth9")["vips"][0]["interface"] == "eth9"
+
+
+def test_vips_that_others_place_need_no_interface() -> None:
+    elsewhere = {**WEB, "address": "203.0.113.8"}
+    found = plan(WEB, elsewhere, place_vips=False)
+    assert found["vips"] == []
+    assert "net.ipv4.conf.eth0.send_redirects" in found["sysctls"]
 
 
 def test_a_prefix_may_be_given() -> None:

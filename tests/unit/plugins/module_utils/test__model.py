@@ -427,7 +427,7 @@ BAD_SERVERS: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
     (
         VIP,
         {**TUN, "tunnel_type": "gue", "tunnel_port": 0},
-        ["tunnel_port: must be an integer 1..65535 (got 0)", "tunnel_port: is required with tunnel_type gue"],
+        ["tunnel_port: must be an integer 1..65535 (got 0)"],
     ),
     (VIP, {**TUN, "tunnel_port": 6080}, ["tunnel_port: is only for tunnel_type gue (got 6080)"]),
     (VIP, {**TUN, "tunnel_type": "gre", "tunnel_port": 6080}, ["tunnel_port: is only for tunnel_type gue (got 6080)"]),
@@ -496,6 +496,23 @@ def test_a_broken_rule_of_a_server_is_told(
         (
             [{**VIP, "scheduler": "mh", "forward": "nat", "servers": [{**RIP, "port": port} for port in range(4094)]}],
             ["services[0].servers: scheduler mh takes at most 4093 servers (has 4094)"],
+        ),
+        # an option that is bad is told, and not what its default would break
+        (
+            [
+                {
+                    **VIP,
+                    "scheduler": "foo",
+                    "scheduler_flags": ["mh-port"],
+                    "forward": "masq",
+                    "servers": [{**RIP, "port": 80}],
+                }
+            ],
+            [f"services[0].{SCHEDULER.format('foo')}", "services[0].forward: must be one of nat, tun, dr (got 'masq')"],
+        ),
+        (
+            [{**VIP, "persistence_timeout": -1, "persistence_netmask": 24}],
+            ["services[0].persistence_timeout: must be an integer 0..2678400 (got -1)"],
         ),
         # every problem at once
         (

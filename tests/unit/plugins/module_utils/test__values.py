@@ -60,7 +60,10 @@ BAD: list[tuple[_values.Parser, Any, str]] = [
     (_values.text, "{% if x %}", "looks like an unrendered template"),
     (_values.text, " a", "must not begin or end with a blank"),
     (_values.text, "a ", "must not begin or end with a blank"),
-    *((NUMBER, value, NOT_A_NUMBER) for value in ("080", "0x50", "1e3", "1.0", "80.0", "+80", "- 1", "\uff18\uff10", "heavy")),
+    *(
+        (NUMBER, value, NOT_A_NUMBER)
+        for value in ("080", "0x50", "1e3", "1.0", "80.0", "+80", "- 1", "\uff18\uff10", "heavy")
+    ),
     *((NUMBER, value, NOT_A_NUMBER) for value in (True, False, 1.0, 1e3, None, [80], {"port": 80}, "1" * 42)),
     *((NUMBER, value, NOT_IN_RANGE) for value in (-1, 65536, "-1", "65536", 10**20, "1" + "0" * 20)),
     (NUMBER, " 80", "must not begin or end with a blank"),

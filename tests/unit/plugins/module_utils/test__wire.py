@@ -127,6 +127,13 @@ def test_reading_requests_have_these_bytes(request_: _wire.Request, kind: int, f
     assert _wire.message(request_, kind, flags, 1) == bytes.fromhex(expected)
 
 
+@pytest.mark.parametrize("kind", [0, 2])
+def test_the_flags_of_a_foreign_tunnel_are_kept(kind: int) -> None:
+    """SET_DEST resets what is left out, and another hand may have given flags to any type of tunnel."""
+    told = fake_kernel.attributes(_wire.encode_server(Server(RIP, 2, 1, 0, 0, kind, 0, 2)))
+    assert (told[13], told[15]) == (bytes([kind]), struct.pack("=H", 2))
+
+
 def test_a_mark_of_zero_is_never_sent() -> None:
     """The kernel would make TCP 0.0.0.0:0 of it."""
     assert 5 not in fake_kernel.attributes(_wire.encode_key(WEB))
@@ -213,9 +220,24 @@ def test_servers_are_encoded_as_pyroute2_encodes_them(entry: Entry) -> None:
 # replies, as the kernel lays them out
 
 
-def only(datagram: bytes) -> _wire.Reply:
-    [reply] = _wire.messages(datagram, len(datagram))
-    return reply
+def read(decoder: _wire.Decoder, datagram: bytes) -> list[_wire.Row]:
+    """The rows of every message of a datagram."""
+    rows: list[_wire.Row] = []
+    start = 0
+    while start < len(datagram):
+        found, start = decoder.run(datagram, _wire.reply_at(datagram, start, len(datagram)), len(datagram))
+        assert found
+        rows += found
+    return rows
+
+
+def service_in(datagram: bytes) -> Service:
+    [row] = read(_wire.SERVICE, datagram)
+    return _wire.service_of(row)
+
+
+def servers_in(datagram: bytes, family: int = AF_INET) -> list[Server]:
+    return [_wire.server_of(row, family) for row in read(_wire.SERVER, datagram)]
 
 
 def service_reply(service: Service) -> bytes:
@@ -251,15 +273,24 @@ def server_reply(server: Server) -> bytes:
 
 @given(strategies.services())
 def test_services_are_decoded_as_they_are(service: Service) -> None:
-    datagram = service_reply(service)
-    assert _wire.decode_service(datagram, only(datagram)) == service
+    assert service_in(service_reply(service)) == service
 
 
 @given(strategies.entries())
 def test_servers_are_decoded_as_they_are(entry: Entry) -> None:
+    servers = list(entry.servers.values())
+    assert servers_in(b"".join(map(server_reply, servers))) == servers
+
+
+@given(strategies.entries())
+def test_attributes_are_read_in_any_order(entry: Entry) -> None:
+    """A later kernel may tell more, and in another order."""
     for server in entry.servers.values():
         datagram = server_reply(server)
-        assert _wire.decode_server(datagram, only(datagram), AF_INET) == server
+        parts = [fake_kernel.attribute(kind, value) for kind, value in fake_kernel.attributes(datagram[24:]).items()]
+        body = fake_kernel.attribute(2, b"".join([fake_kernel.u32(99, 1), *reversed(parts)]))
+        other = fake_kernel.message(52, 2, 1, bytes((5, 1, 0, 0)) + body)
+        assert servers_in(datagram + other + datagram) == [server] * 3
 
 
 @given(strategies.entries())
@@ -287,49 +318,60 @@ def test_statistics_have_64_bits() -> None:
     names = ("connections", "packets_in", "packets_out", "bytes_in", "bytes_out")
     counters = {name: 2**40 + i for i, name in enumerate(names)}
     rates = {f"{name}_per_second": 2**40 + 5 + i for i, name in enumerate(names)}
-    datagram = service_reply(Service(WEB, "rr", 0, 0, 0xFFFFFFFF, ""))
-    assert _wire.decode_statistics(datagram, only(datagram)) == {"counters": counters, "rates": rates}
-    datagram = server_reply(Server(RIP, 0, 1, 0, 0, 0, 0, 0))
+    [row] = read(_wire.SERVICE, service_reply(Service(WEB, "rr", 0, 0, 0xFFFFFFFF, "")))
+    assert _wire.statistics_of(row) == {"counters": counters, "rates": rates}
+    [row] = read(_wire.SERVER, server_reply(Server(RIP, 0, 1, 0, 0, 0, 0, 0)))
     connections = {"active": 5, "inactive": 6, "persistent": 7}
-    assert _wire.decode_statistics(datagram, only(datagram)) == {
-        "counters": counters,
-        "rates": rates,
-        "connections": connections,
-    }
+    assert _wire.statistics_of(row) == {"counters": counters, "rates": rates, "connections": connections}
 
 
 def test_a_kernel_without_a_servers_family_means_the_services() -> None:
     body = fake_kernel.attribute(1, RIP.address + bytes(12)) + fake_kernel.port(2, 80)
     datagram = fake_kernel.message(52, 2, 1, bytes(4) + fake_kernel.attribute(2, body))
-    assert _wire.decode_server(datagram, only(datagram), AF_INET).key == ServerKey(AF_INET, RIP.address, 80)
+    [server] = servers_in(datagram)
+    assert server.key == ServerKey(AF_INET, RIP.address, 80)
 
 
-def test_several_messages_of_one_datagram_are_told_apart() -> None:
-    wanted = [Server(RIP._replace(port=number), 0, number, 0, 0, 0, 0, 0) for number in range(1, 5)]
-    datagram = b"".join(map(server_reply, wanted))
-    buffer = bytearray(datagram) + bytes(100)
-    found = [_wire.decode_server(buffer, reply, AF_INET) for reply in _wire.messages(buffer, len(datagram))]
-    assert found == wanted
+def test_messages_to_another_end_the_rows() -> None:
+    ours, other = (
+        server_reply(Server(RIP, 0, 1, 0, 0, 0, 0, 0)),
+        bytearray(server_reply(Server(RIP, 0, 2, 0, 0, 0, 0, 0))),
+    )
+    struct.pack_into("=I", other, 8, 77)
+    datagram = ours + ours + bytes(other) + ours
+    reply = _wire.reply_at(datagram, 0, len(datagram))
+    rows, following = _wire.SERVER.run(datagram, reply, len(datagram))
+    assert (len(rows), following) == (2, 2 * len(ours))
 
 
-@pytest.mark.parametrize(("number", "status"), [(17, 17), (0, 0)])
-def test_errors_and_acknowledgements(number: int, status: int) -> None:
-    datagram = fake_kernel.message(2, 0, 5, struct.pack("=i", -number) + bytes(16))
-    reply = only(datagram)
-    assert (reply.kind, reply.sequence, _wire.error_number(datagram, reply)) == (_wire.NLMSG_ERROR, 5, status)
+def test_what_follows_in_the_buffer_is_no_message() -> None:
+    datagram = server_reply(Server(RIP, 0, 1, 0, 0, 0, 0, 0))
+    buffer = bytearray(datagram + datagram)
+    reply = _wire.reply_at(buffer, 0, len(datagram))
+    rows, following = _wire.SERVER.run(buffer, reply, len(datagram))
+    assert (len(rows), following) == (1, len(datagram))
+
+
+@pytest.mark.parametrize("number", [17, 0])
+def test_errors_and_acknowledgements(number: int) -> None:
+    datagram = bytes(16) + fake_kernel.message(2, 0, 5, struct.pack("=i", -number) + bytes(16))
+    reply = _wire.reply_at(datagram, 16, len(datagram))
+    assert (reply.kind, reply.sequence, reply.following) == (_wire.NLMSG_ERROR, 5, len(datagram))
+    assert _wire.error_number(datagram, reply) == number
 
 
 def test_the_end_of_a_dump_may_be_bare() -> None:
     datagram = fake_kernel.message(3, 2, 5, b"")
-    assert _wire.error_number(datagram, only(datagram)) == 0
+    assert _wire.error_number(datagram, _wire.reply_at(datagram, 0, len(datagram))) == 0
 
 
 def test_family_and_version() -> None:
     kernel = fake_kernel.Kernel()
     [datagram, dummy] = kernel.answer(16, 5, 1, bytes((3, 1, 0, 0)) + fake_kernel.attribute(2, b"IPVS\0"))
-    assert _wire.decode_family(datagram, only(datagram)) == fake_kernel.FAMILY_ID
+    assert read(_wire.FAMILY, datagram) == [(fake_kernel.FAMILY_ID, b"IPVS\0")]
     [datagram, dummy] = kernel.answer(fake_kernel.FAMILY_ID, 5, 1, bytes((15, 1, 0, 0)))
-    assert _wire.decode_info(datagram, only(datagram)) == ("1.2.1", 4096)
+    [(version, size)] = read(_wire.INFO, datagram)
+    assert (_wire.version_text(version), size) == ("1.2.1", 4096)
 
 
 # the decoder
@@ -337,13 +379,14 @@ def test_family_and_version() -> None:
 DECODED = ((1, "H", 0), (2, "I", 99), (3, "s", b""), (4, "16s", bytes(16)))
 
 
-def decode(decoder: _wire.Decoder, *parts: bytes) -> tuple[Any, ...]:
-    data = b"".join(parts)
-    return decoder(data, 0, len(data))
+def reply_with(nest: int | None, *parts: bytes) -> bytes:
+    body = b"".join(parts)
+    return fake_kernel.message(52, 2, 1, bytes(4) + (body if nest is None else fake_kernel.attribute(nest, body)))
 
 
-def test_a_decoder_learns_every_layout() -> None:
-    decoder = _wire.Decoder(DECODED)
+@pytest.mark.parametrize("nest", [None, 7])
+def test_a_decoder_learns_every_layout(nest: int | None) -> None:
+    decoder = _wire.Decoder(nest, DECODED)
     address = bytes(range(16))
     cases = [
         ((fake_kernel.u16(1, 5), fake_kernel.u32(2, 6)), (5, 6, b"", bytes(16))),
@@ -354,15 +397,17 @@ def test_a_decoder_learns_every_layout() -> None:
         ((fake_kernel.attribute(3, b"rr\0"), fake_kernel.u32(2, 1)), (0, 1, b"rr\0", bytes(16))),
         ((fake_kernel.attribute(4, address), fake_kernel.u16(9, 1)), (0, 99, b"", address)),
         ((fake_kernel.attribute(0x8000 | 2, struct.pack("=I", 3)),), (0, 3, b"", bytes(16))),
-        ((), (0, 99, b"", bytes(16))),
     ]
     for dummy in range(2):
         for parts, values in cases:
-            assert decode(decoder, *parts) == values
+            assert read(decoder, reply_with(nest, *parts)) == [values]
+    mixed = b"".join(reply_with(nest, *parts) for parts, dummy in cases)
+    assert read(decoder, mixed) == [values for dummy, values in cases]
 
 
+@pytest.mark.parametrize("nest", [None, 7])
 @pytest.mark.parametrize(
-    "data",
+    "body",
     [
         fake_kernel.u32(1, 5),
         fake_kernel.u16(2, 5),
@@ -373,12 +418,11 @@ def test_a_decoder_learns_every_layout() -> None:
         fake_kernel.u16(1, 5) + struct.pack("=HHI", 40, 2, 0),
     ],
 )
-def test_a_decoder_refuses_what_is_cut_or_of_another_size(data: bytes) -> None:
-    decoder = _wire.Decoder(DECODED)
-    decode(decoder, fake_kernel.u16(1, 5))
-    decode(decoder, fake_kernel.u32(2, 5))
+def test_a_decoder_refuses_what_is_cut_or_of_another_size(nest: int | None, body: bytes) -> None:
+    decoder = _wire.Decoder(nest, DECODED)
+    read(decoder, reply_with(nest, fake_kernel.u16(1, 5)) + reply_with(nest, fake_kernel.u32(2, 5)))
     with pytest.raises(_wire.Malformed):
-        decoder(data, 0, len(data))
+        read(decoder, reply_with(nest, body))
 
 
 @pytest.mark.parametrize(
@@ -387,35 +431,34 @@ def test_a_decoder_refuses_what_is_cut_or_of_another_size(data: bytes) -> None:
         bytes(15),
         struct.pack("=IHHII", 15, 2, 0, 1, 0),
         struct.pack("=IHHII", 17, 2, 0, 1, 0),
-        fake_kernel.message(2, 0, 1, bytes(20)) + b"\1",
     ],
 )
 def test_a_cut_datagram_is_refused(datagram: bytes) -> None:
     with pytest.raises(_wire.Malformed):
-        list(_wire.messages(datagram, len(datagram)))
+        _wire.reply_at(datagram, 0, len(datagram))
 
 
-def test_a_reply_without_its_nest_is_refused() -> None:
-    datagram = fake_kernel.message(52, 2, 1, bytes(4) + fake_kernel.u32(5, 1))
-    for decoded in (_wire.decode_service, lambda *reply: _wire.decode_server(*reply, AF_INET), _wire.decode_info):
-        with pytest.raises(_wire.Malformed):
-            decoded(datagram, only(datagram))
+@pytest.mark.parametrize("decoder", [_wire.SERVICE, _wire.SERVER])
+def test_a_reply_without_its_nest_is_refused(decoder: _wire.Decoder) -> None:
+    with pytest.raises(_wire.Malformed):
+        read(decoder, reply_with(5, fake_kernel.u16(1, 2)))
+
+
+def test_a_service_of_no_family_is_refused() -> None:
+    with pytest.raises(_wire.Malformed, match="address family 99"):
+        service_in(reply_with(1, fake_kernel.u16(1, 99)))
 
 
 def read_all(data: bytes) -> None:
-    """Every decoder over every message, where nothing but Malformed may be raised."""
+    """Every decoder over a message, where nothing but Malformed may be raised."""
+    for decoder in (_wire.SERVICE, _wire.SERVER, _wire.FAMILY, _wire.INFO):
+        with contextlib.suppress(_wire.Malformed):
+            for row in read(decoder, data):
+                if decoder in (_wire.SERVICE, _wire.SERVER):
+                    _wire.statistics_of(row)
+                    _wire.service_of(row) if decoder is _wire.SERVICE else _wire.server_of(row, AF_INET6)
     with contextlib.suppress(_wire.Malformed):
-        for reply in _wire.messages(data, len(data)):
-            _wire.error_number(data, reply)
-            for decoded in (
-                _wire.decode_service,
-                lambda *reply: _wire.decode_server(*reply, AF_INET6),
-                _wire.decode_statistics,
-                _wire.decode_family,
-                _wire.decode_info,
-            ):
-                with contextlib.suppress(_wire.Malformed):
-                    decoded(data, reply)
+        _wire.error_number(data, _wire.reply_at(data, 0, len(data)))
 
 
 @given(st.binary(max_size=200))
@@ -424,9 +467,10 @@ def test_random_bytes_raise_nothing_but_malformed(data: bytes) -> None:
     read_all(fake_kernel.message(52, 0, 1, data))
 
 
-@given(strategies.services(), st.integers(0, 400), st.integers(0, 255))
-def test_damaged_replies_raise_nothing_but_malformed(service: Service, at: int, byte: int) -> None:
-    data = bytearray(service_reply(service))
-    data[at % len(data)] = byte
-    read_all(bytes(data))
-    read_all(bytes(data[: at % len(data)]))
+@given(strategies.entries(), st.integers(0, 2000), st.integers(0, 255))
+def test_damaged_replies_raise_nothing_but_malformed(entry: Entry, at: int, byte: int) -> None:
+    for datagram in [service_reply(entry.service), *map(server_reply, entry.servers.values())]:
+        data = bytearray(datagram)
+        data[at % len(data)] = byte
+        read_all(bytes(data))
+        read_all(bytes(data[: at % len(data)]))

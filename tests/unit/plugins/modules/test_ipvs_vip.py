@@ -390,7 +390,14 @@ def test_its_own_answer_is_no_conflict(host: Host, run: Any) -> None:
 
 
 def test_probes_and_announces_what_it_adds(host: Host, run: Any) -> None:
-    run(vips=[VIP, VIP6, {"address": "192.0.2.11", "interface": "dummy0"}, {"address": "192.0.2.12", "interface": "eth1"}])
+    run(
+        vips=[
+            VIP,
+            VIP6,
+            {"address": "192.0.2.11", "interface": "dummy0"},
+            {"address": "192.0.2.12", "interface": "eth1"},
+        ]
+    )
     assert host.packets.probes == [ip("192.0.2.10")] * _arp.PROBES
     assert host.packets.announced == {ip("192.0.2.10"), ip("2001:db8::10")}
     host.packets.sent.clear()
@@ -559,7 +566,10 @@ BAD = [
     ({**VIP6, "label": "eth0:x"}, r"label: is for IPv4"),
     ({**VIP, "scope": "lnk"}, r"scope: must be one of global, link, host \(got 'lnk'\)"),  # V07
     ({**VIP6, "scope": "link"}, r"scope: follows from the address in IPv6"),
-    ({**VIP, "preferred_lifetime": 2**32}, r"preferred_lifetime: must be 0 \(never a source address\) or forever"),  # V12
+    (
+        {**VIP, "preferred_lifetime": 2**32},
+        r"preferred_lifetime: must be 0 \(never a source address\) or forever",
+    ),  # V12
     ({**VIP, "preferred_lifetime": 60}, r"preferred_lifetime: must be 0"),
     ({**VIP, "interface": "port0"}, r"interface: belongs to the bridge br0 and receives nothing itself"),  # V14
     ({"vips": [VIP, {**VIP, "interface": "lo"}]}, r"vips\[1\]: duplicate of vips\[0\]"),  # V15

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Loaded and loadable modules."""
+
+from __future__ import annotations
+
+import pytest
+
+from plugins.module_utils import _kernel
+from plugins.module_utils._errors import Unavailable
+from tests.unit.conftest import Machine
+
+
+def test_loaded_is_told_without_asking_netlink(machine: Machine) -> None:
+    assert _kernel.ipvs_loaded()
+    machine.unload()
+    assert not _kernel.ipvs_loaded()
+    assert machine.kernel.sockets == []
+
+
+def test_a_module_is_known_if_it_is_loaded_loadable_or_built_in(machine: Machine) -> None:
+    machine.provide(["ip_vs", "ip_vs_rr"])
+    assert _kernel.module_known("ip_vs_rr")
+    assert not _kernel.module_known("ip_vs_mh")
+    (machine.sys / "ip_vs_mh").mkdir()
+    assert _kernel.module_known("ip_vs_mh")
+    (machine.modules / "modules.builtin").write_text("kernel/net/netfilter/ipvs/ip_vs_sh.ko\n")
+    assert _kernel.module_known("ip_vs_sh")
+    assert not _kernel.module_known("ip_vs_s")
+    assert not _kernel.module_known("vs_sh")
+
+
+@pytest.mark.parametrize("ending", [".ko", ".ko.xz", ".ko.zst", ".ko.gz"])
+def test_packed_modules_are_known(machine: Machine, ending: str) -> None:
+    (machine.modules / "modules.dep").write_text(f"kernel/net/ip_vs_rr{ending}: kernel/net/ip_vs{ending}\n")
+    assert _kernel.module_known("ip_vs_rr")
+    assert not _kernel.module_known("ip_vs")
+
+
+def test_a_module_may_be_known_where_nothing_tells(machine: Machine) -> None:
+    for index in machine.modules.iterdir():
+        index.unlink()
+    assert _kernel.module_known("ip_vs_mh")
+
+
+def test_ipvs_is_loaded(machine: Machine) -> None:
+    machine.unload()
+    _kernel.load_ipvs(machine)
+    assert machine.kernel.ran == [["modprobe", "ip_vs"]]
+    assert _kernel.ipvs_loaded()
+
+
+def test_what_cannot_be_loaded_is_told_with_modprobes_words(machine: Machine) -> None:
+    machine.unload()
+    machine.provide([])
+    with pytest.raises(Unavailable, match=r"cannot be loaded \(modprobe: FATAL: Module ip_vs not found in directory"):
+        _kernel.load_ipvs(machine)
+
+
+def test_a_silent_modprobe_is_told_by_its_status() -> None:
+    class Silent:
+        def run(self, dummy: list[str]) -> tuple[int, str, str]:
+            return 3, "", ""
+
+    with pytest.raises(Unavailable, match=r"\(modprobe ended with 3\)"):
+        _kernel.load_ipvs(Silent())

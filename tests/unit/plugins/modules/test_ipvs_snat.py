@@ -1,0 +1,440 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""ipvs_snat: the whole module on an nft that keeps tables and numbers their objects as the real one does."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from typing import Any, Callable, Optional
+
+import pytest
+
+from plugins.module_utils import _snat_task
+from plugins.module_utils._module import Task
+from plugins.modules import ipvs_snat
+
+TableDict = dict[tuple[str, str], list[dict[str, Any]]]
+
+
+class FakeNft:
+    """Understands what this collection sends to nft, and answers as nft 1.0.6 does. ``writes`` are the transactions."""
+
+    def __init__(self) -> None:
+        self.tables: TableDict = {}
+        self.version = "1.0.6"
+        self.writes: list[str] = []
+        self.local = {"198.51.100.1", "2001:db8:1::1"}
+        self.fail: dict[str, str] = {}
+        self.deaf = False
+
+    def run(self, argv: list[str], data: Optional[str] = None) -> tuple[int, str, str]:
+        if argv[:4] == ["ip", "-j", "route", "get"]:
+            return 0, json.dumps([{"type": "local" if argv[4] in self.local else "unicast"}]), ""
+        assert argv[0] == "nft"
+        action = " ".join(argv[1:])
+        for begin, error in self.fail.items():
+            if action.startswith(begin):
+                return 1, "", f"/dev/stdin:1:1-2: Error: {error}\n^^^\n"
+        if action == "-j list tables":
+            names = [{"table": {"family": family, "name": name, "handle": 1}} for family, name in self.tables]
+            return 0, json.dumps({"nftables": [{"metainfo": {"version": self.version}}, *names]}), ""
+        if action.startswith("-j list table "):
+            objects = self.tables[(argv[4], argv[5])]
+            return 0, json.dumps({"nftables": [{"metainfo": {}}, {"table": {"handle": 9}}, *objects]}), ""
+        assert data is not None
+        if action == "-c -f -":
+            self._load(data)
+            return 0, "", ""
+        assert action == "-f -"
+        self.writes.append(data)
+        if not self.deaf:
+            self.tables = self._load(data)
+        return 0, "", ""
+
+    def _load(self, text: str) -> TableDict:
+        tables = dict(self.tables)
+        pattern = re.compile(r"(delete )?table (ip6?) (\w+)( \{\n(.*?)^\})?$", re.M | re.S)
+        assert not pattern.sub("", text).strip(), text
+        for delete, family, name, block, inside in pattern.findall(text):
+            if delete:
+                del tables[(family, name)]
+            elif block:
+                assert tables[(family, name)] == [] if (family, name) in tables else True
+                tables[(family, name)] = self._objects(inside)
+            else:
+                tables.setdefault((family, name), [])
+        return tables
+
+    @staticmethod
+    def _objects(inside: str) -> list[dict[str, Any]]:
+        objects: list[dict[str, Any]] = []
+        sets = re.findall(
+            r"^\t(set|map) (\w+) \{\n\t\ttype (.*?)\n\t\telements = \{(.*?)\}\n\t\}$", inside, re.M | re.S
+        )
+        (chain,) = re.findall(r"^\tchain postrouting \{\n(.*?)^\t\}$", inside, re.M | re.S)
+        hook, *rules = [line.strip() for line in chain.splitlines()]
+        assert hook == "type nat hook postrouting priority srcnat; policy accept;"
+        objects.append({"chain": {"name": "postrouting", "handle": 1}})
+        for kind, name, types, listed in sets:
+            width = len(types.split(" : ")[0].split(" . "))
+            elements: list[Any] = []
+            for entry in listed.split(","):
+                key, dummy, target = entry.strip().partition(" : ")
+                parts = [int(part) if part.isdigit() else part for part in key.split(" . ")]
+                assert len(parts) == width
+                elements.append([{"concat": parts}, target] if kind == "map" else {"concat": parts})
+            assert any(f"@{name}" in rule for rule in rules)
+            objects.append({kind: {"name": name, "handle": len(objects) + 1, "elem": elements}})
+        known = {name for dummy, name, dummy, dummy in sets}
+        for rule in rules:
+            assert set(re.findall(r"@(\w+)", rule)) <= known
+            comment = re.findall(r' comment "(.{1,128})"$', rule)
+            objects.append({"rule": {"handle": len(objects) + 1, **({"comment": comment[0]} if comment else {})}})
+        return objects
+
+
+@pytest.fixture
+def nft(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> FakeNft:
+    fake = FakeNft()
+    monkeypatch.setattr(Task, "run", lambda dummy, argv, data=None: fake.run(argv, data))
+    (tmp_path / "conntrack").write_text("1\n")
+    monkeypatch.setattr(_snat_task, "CONNTRACK", str(tmp_path / "conntrack"))
+    return fake
+
+
+@pytest.fixture
+def run(run_main: Callable[..., Any]) -> Callable[..., Any]:
+    def call(check: bool = False, **params: Any) -> Any:
+        return run_main(ipvs_snat.main, params, check=check)
+
+    return call
+
+
+SERVICE = {"address": "192.0.2.10", "port": 443}
+SERVER = {"address": "198.51.100.11", "port": 8443}
+FLOW = {"service": SERVICE, "server": SERVER}
+FLOW6 = {
+    "service": {"address": "2001:db8::10", "port": 53, "protocol": "udp"},
+    "server": {"address": "2001:db8:1::11"},
+    "source": "2001:db8:1::1",
+}
+EVERY_KIND = [
+    FLOW,
+    {"service": SERVICE, "server": {"address": "198.51.100.12", "port": 8443}, "source": "198.51.100.1"},
+    {"service": {**SERVICE, "protocol": "udp"}, "server": SERVER},
+    {"service": {**SERVICE, "protocol": "sctp"}, "server": SERVER},
+    {"service": {**SERVICE, "port": 0}, "server": {"address": "198.51.100.11"}},
+    {
+        "service": {**SERVICE, "port": 0, "protocol": "udp"},
+        "server": {"address": "198.51.100.11"},
+        "source": "192.0.2.10",
+    },
+    {"service": {"fwmark": 7, "family": "ipv4"}, "server": {"address": "198.51.100.11"}},
+    {"service": {"fwmark": 7, "family": "ipv6"}, "server": {"address": "2001:db8:1::11"}},
+    FLOW6,
+]
+
+
+def test_the_four_modes(nft: FakeNft, run: Any) -> None:
+    checked = run(check=True, flows=[FLOW])
+    assert checked["changed"]
+    assert nft.writes == []
+    done = run(flows=[FLOW])
+    assert done == checked
+    line = "table ip l4lb_snat: tcp 192.0.2.10:443 -> 198.51.100.11:8443 masquerade\n"
+    assert done["diff"] == {"before": "", "after": line}
+    assert done["flows"] == [{"service": {**SERVICE, "protocol": "tcp"}, "server": SERVER}]
+    assert list(nft.tables) == [("ip", "l4lb_snat")]
+    for again in (run(flows=[FLOW]), run(check=True, flows=[FLOW]), run(flows=done["flows"])):
+        assert not again["changed"]
+        assert again["diff"] == {"before": line, "after": line}
+    assert len(nft.writes) == 1
+
+
+def test_every_kind_of_flow(nft: FakeNft, run: Any) -> None:
+    done = run(flows=EVERY_KIND)
+    assert done["diff"]["after"].splitlines() == [
+        "table ip l4lb_snat: tcp 192.0.2.10:443 -> 198.51.100.11:8443 masquerade",
+        "table ip l4lb_snat: tcp 192.0.2.10:443 -> 198.51.100.12:8443 snat to 198.51.100.1",
+        "table ip l4lb_snat: udp 192.0.2.10:443 -> 198.51.100.11:8443 masquerade",
+        "table ip l4lb_snat: sctp 192.0.2.10:443 -> 198.51.100.11:8443 masquerade",
+        "table ip l4lb_snat: tcp 192.0.2.10 -> 198.51.100.11 masquerade",
+        "table ip l4lb_snat: udp 192.0.2.10 -> 198.51.100.11 snat to 192.0.2.10",
+        "table ip l4lb_snat: mark 7 -> 198.51.100.11 masquerade",
+        "table ip6 l4lb_snat: udp [2001:db8::10]:53 -> [2001:db8:1::11]:53 snat to 2001:db8:1::1",
+        "table ip6 l4lb_snat: mark 7 -> 2001:db8:1::11 masquerade",
+    ]
+    assert not run(flows=done["flows"])["changed"]
+    # the order of the task does not matter
+    assert not run(flows=done["flows"][::-1])["changed"]
+
+
+def test_one_transaction_for_both_families(nft: FakeNft, run: Any) -> None:
+    run(flows=[FLOW, FLOW6])
+    (text,) = nft.writes
+    assert "table ip l4lb_snat\ndelete table ip l4lb_snat\ntable ip l4lb_snat {\n" in text
+    assert "table ip6 l4lb_snat\ndelete table ip6 l4lb_snat\ntable ip6 l4lb_snat {\n" in text
+    assert "flush" not in text
+
+
+def test_only_the_table_that_differs_is_replaced(nft: FakeNft, run: Any) -> None:
+    run(flows=[FLOW, FLOW6])
+    run(flows=[FLOW, {**FLOW6, "source": "2001:db8::10"}])
+    assert "table ip l4lb_snat" not in nft.writes[-1]
+
+
+def test_a_family_without_flows_has_no_table(nft: FakeNft, run: Any) -> None:
+    run(flows=[FLOW, FLOW6])
+    done = run(flows=[FLOW6])
+    assert nft.writes[-1] == "table ip l4lb_snat\ndelete table ip l4lb_snat\n"
+    assert "-" not in done["diff"]["after"].replace("->", "")
+    assert list(nft.tables) == [("ip6", "l4lb_snat")]
+
+
+@pytest.mark.parametrize("params", [{"state": "absent"}, {"flows": []}])
+def test_removal(nft: FakeNft, run: Any, params: Any) -> None:
+    run(flows=[FLOW, FLOW6])
+    assert run(check=True, **params)["changed"]
+    assert len(nft.tables) == 2
+    done = run(**params)
+    assert done["changed"]
+    assert done["diff"]["after"] == ""
+    assert nft.tables == {}
+    assert not run(**params)["changed"]
+
+
+def test_other_tables_stay_as_they_are(nft: FakeNft, run: Any) -> None:
+    # F27, N03
+    foreign = {
+        ("ip", "nat"): [{"chain": {"name": "POSTROUTING", "handle": 1}}],
+        ("inet", "l4lb_snat"): [{"chain": {"name": "postrouting", "handle": 1}}],
+        ("inet", "firewalld"): [],
+    }
+    nft.tables.update(foreign)
+    for params in ({"flows": [FLOW, FLOW6]}, {"flows": [FLOW]}, {"state": "absent"}):
+        assert run(**params)["changed"]
+        assert {name: nft.tables[name] for name in foreign} == foreign
+        named = set(re.findall(r"table \w+ \w+", nft.writes[-1]))
+        assert named <= {"table ip l4lb_snat", "table ip6 l4lb_snat"}
+    assert nft.tables == foreign
+
+
+def touch(objects: list[dict[str, Any]], how: str) -> None:
+    rules = [entry["rule"] for entry in objects if "rule" in entry]
+    sets = [entry["set"] for entry in objects if "set" in entry]
+    last = max(value["handle"] for entry in objects for value in entry.values())
+    if how == "rule added":
+        objects.append({"rule": {"handle": last + 1}})
+    elif how == "rule replaced":
+        rules[-1]["handle"] = last + 1
+    elif how == "rule deleted":
+        objects[:] = [entry for entry in objects if entry != {"rule": rules[-1]}]
+    elif how == "first rule replaced":
+        rules[0].update(handle=last + 1, comment="")
+    elif how == "set replaced":
+        sets[0]["handle"] = last + 1
+    elif how == "element added":
+        sets[0]["elem"].append({"concat": ["192.0.2.99", 1, "198.51.100.99", 1]})
+    elif how == "elements deleted":
+        del sets[0]["elem"]
+    elif how == "every rule deleted":
+        objects[:] = [entry for entry in objects if "rule" not in entry]
+    else:
+        rules[0]["comment"] = "l4lb.ipvs of another version"
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "rule added",
+        "rule replaced",
+        "rule deleted",
+        "first rule replaced",
+        "set replaced",
+        "element added",
+        "elements deleted",
+        "every rule deleted",
+        "another form",
+    ],
+)
+def test_a_table_changed_by_another_hand_is_restored(nft: FakeNft, run: Any, how: str) -> None:
+    run(flows=EVERY_KIND)
+    wanted = copy.deepcopy(nft.tables)
+    touch(nft.tables[("ip", "l4lb_snat")], how)
+    done = run(flows=EVERY_KIND)
+    assert done["changed"]
+    assert done["diff"]["before"] != done["diff"]["after"]
+    assert nft.tables == wanted
+    assert not run(flows=EVERY_KIND)["changed"]
+
+
+def test_a_table_changed_by_another_hand_is_removed(nft: FakeNft, run: Any) -> None:
+    nft.tables[("ip", "l4lb_snat")] = [{"chain": {"name": "c", "handle": 7}}]
+    done = run(state="absent")
+    assert done["diff"] == {"before": "table ip l4lb_snat: changed by another hand\n", "after": ""}
+    assert nft.tables == {}
+
+
+def test_a_refused_transaction_leaves_everything(nft: FakeNft, run: Any) -> None:
+    nft.fail["-c -f -"] = "syntax error, unexpected nothing"
+    refused = run(flows=[FLOW])
+    assert refused["msg"] == "nft could not change the table: Error: syntax error, unexpected nothing"
+    assert nft.writes == []
+    assert nft.tables == {}
+
+
+def test_what_the_kernel_does_not_hold_is_told(nft: FakeNft, run: Any) -> None:
+    nft.deaf = True
+    assert "the kernel does not hold it as written" in run(flows=[FLOW])["msg"]
+
+
+def test_many_flows_make_few_rules(nft: FakeNft, run: Any) -> None:
+    flows = [
+        {
+            "service": {"address": f"192.0.2.{service % 250 + 1}", "port": 1000 + service},
+            "server": {"address": f"198.51.100.{server + 11}", "port": 80},
+        }
+        for service in range(300)
+        for server in range(10)
+    ]
+    run(flows=flows)
+    assert nft.writes[0].count("masquerade\n") + nft.writes[0].count("masquerade comment") == 1
+    assert not run(flows=flows)["changed"]
+
+
+# what the host must have
+
+
+@pytest.mark.parametrize("value", ["0\n", None])
+def test_needs_conntrack(nft: FakeNft, run: Any, value: Optional[str], monkeypatch: Any, tmp_path: Any) -> None:
+    # N11
+    monkeypatch.setattr(_snat_task, "CONNTRACK", str(tmp_path / "other"))
+    if value:
+        (tmp_path / "other").write_text(value)
+    refused = run(flows=[FLOW])
+    assert refused["msg"].startswith("net.ipv4.vs.conntrack: SNAT of IPVS traffic needs net.ipv4.vs.conntrack=1 (got ")
+    assert nft.writes == []
+    checked = run(check=True, flows=[FLOW])
+    assert checked["changed"]
+    assert "SNAT of IPVS traffic needs" in checked["warnings"][0]
+    # nothing to translate, nothing to need
+    assert not run(state="absent")["failed"]
+    assert not run(flows=[])["failed"]
+
+
+def test_an_old_nft(nft: FakeNft, run: Any) -> None:
+    # N14
+    nft.version = "0.9.8"
+    assert run(flows=[FLOW])["msg"] == "nft 0.9.8 is too old: 1.0.0 or newer is needed"
+    assert nft.writes == []
+
+
+def test_no_nft(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    # N14
+    (tmp_path / "conntrack").write_text("1\n")
+    monkeypatch.setattr(_snat_task, "CONNTRACK", str(tmp_path / "conntrack"))
+    monkeypatch.setattr("ansible.module_utils.basic.AnsibleModule.get_bin_path", lambda *dummy: None)
+    assert run(flows=[FLOW])["msg"] == "the command nft is not installed on this host"
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        ("Operation not permitted (you must be root)", "nftables needs CAP_NET_ADMIN; run the task with become"),
+        ("JSON support not compiled-in", "this nft is built without JSON support"),
+        ("Could not process rule: Protocol not supported", "nft could not list tables: Error: Could not process rule"),
+    ],
+)
+def test_an_nft_that_does_not_answer(nft: FakeNft, run: Any, error: str, message: str) -> None:
+    nft.fail["-j list tables"] = error
+    assert run(flows=[FLOW])["msg"].startswith(message)
+
+
+# bad input: nothing is written, and check mode says the same
+
+
+def flow(**changes: Any) -> dict[str, Any]:
+    return {"flows": [{**FLOW, **changes}]}
+
+
+INJECTION = "filter; flush ruleset"
+BAD = [
+    # C rows
+    (flow(sourc="198.51.100.1"), r"flows\[0\]\.sourc: unknown key; did you mean source\?"),
+    (flow(service={**SERVICE, "prot": 1}), r"flows\[0\]\.service\.prot: unknown key; did you mean port\?"),
+    ({"flows": [{"server": SERVER}]}, r"flows\[0\]\.service: is required"),
+    ({"flows": [{"service": SERVICE}]}, r"flows\[0\]\.server: is required"),
+    (flow(server={"port": 80}), r"flows\[0\]\.server\.address: is required"),
+    ({}, r"flows: is required with state present"),
+    (flow(service="192.0.2.10:443"), r"flows\[0\]\.service: must be a dict"),
+    (flow(server=None), r"flows\[0\]\.server: must not be empty"),
+    (flow(source=""), r"flows\[0\]\.source: must not be empty"),
+    (flow(source="198.51.100.1\n"), r"flows\[0\]\.source: invalid character at offset 12"),
+    (flow(source=" 198.51.100.1"), r"flows\[0\]\.source: must not begin or end with a blank"),
+    (flow(server={**SERVER, "port": True}), r"flows\[0\]\.server\.port: must be a decimal integer 0\.\.65535"),
+    (flow(server={**SERVER, "port": "0x50"}), r"flows\[0\]\.server\.port: must be a decimal integer"),
+    (flow(server={**SERVER, "port": "080"}), r"flows\[0\]\.server\.port: must be a decimal integer"),
+    (flow(server={**SERVER, "port": "\uff18\uff10"}), r"flows\[0\]\.server\.port: must be a decimal integer"),
+    (flow(server={**SERVER, "port": 65536}), r"flows\[0\]\.server\.port: must be an integer 0\.\.65535"),
+    (flow(server={**SERVER, "port": -1}), r"flows\[0\]\.server\.port: must be an integer 0\.\.65535"),
+    ({"flows": [FLOW] * 100_001}, r"flows: must have at most 100000 items"),
+    (flow(source="{{ source }}"), r"flows\[0\]\.source: looks like an unrendered template"),
+    ({"state": "absent", "flows": [FLOW]}, r"flows: means nothing with state absent"),
+    ({"netns": "nosuch", "flows": [FLOW]}, r"netns: no such network namespace"),
+    ({"netns": "../x", "flows": [FLOW]}, r"netns: no such network namespace"),
+    ({"flows": [FLOW, FLOW]}, r"flows\[1\]: duplicate of flows\[0\]"),
+    ({"flows": [FLOW, {**FLOW, "service": {**SERVICE, "protocol": "tcp"}}]}, r"flows\[1\]: duplicate of flows\[0\]"),
+    # N rows; what they inject by has no option here, and every value ends as a number or an address
+    ({"table": INJECTION, "flows": [FLOW]}, r"Unsupported parameters.*table"),  # N01
+    (flow(source=INJECTION), r"flows\[0\]\.source: must be an IP address; host names are not resolved"),
+    (flow(service={**SERVICE, "address": INJECTION}), r"flows\[0\]\.service\.address: must be an IP address"),
+    (flow(service={**SERVICE, "protocol": INJECTION}), r"flows\[0\]\.service\.protocol: must be one of tcp, udp, sctp"),
+    ({"family": "arp", "flows": [FLOW]}, r"Unsupported parameters.*family"),  # N02
+    (flow(service={"fwmark": 7, "family": "arp"}), r"flows\[0\]\.service\.family: must be one of ipv4, ipv6"),
+    ({"priority": "srcnat; drop", "flows": [FLOW]}, r"Unsupported parameters.*priority"),  # N04
+    (
+        flow(source="198.51.100.77"),
+        r"flows\[0\]\.source: is not an address of this host \(got '198\.51\.100\.77'\)",
+    ),  # N05
+    (flow(server={"address": "2001:db8::1"}), r"flows\[0\]\.server\.address: must be of the service's family"),  # N06
+    (flow(source="2001:db8::1"), r"flows\[0\]\.source: must be of the server's family"),
+    (flow(source="0.0.0.0"), r"flows\[0\]\.source: must not be the unspecified address"),  # N08
+    (flow(source="0.0.0.0/0"), r"flows\[0\]\.source: must be an IP address without a prefix length"),
+    (flow(server={**SERVER, "port": "90-80"}), r"flows\[0\]\.server\.port: must be a decimal integer"),  # N09
+    ({"counter": "x", "flows": [FLOW]}, r"Unsupported parameters.*counter"),  # N10
+    ({"snippet": "x" * 2**20, "flows": [FLOW]}, r"Unsupported parameters.*snippet"),  # N12
+    ({"include": "/etc/shadow", "flows": [FLOW]}, r"Unsupported parameters.*include"),  # N13
+    ({"comment": "x" * 129, "flows": [FLOW]}, r"Unsupported parameters.*comment"),  # N16
+    # the service's own rules
+    (flow(service={"fwmark": 0, "family": "ipv4"}), r"flows\[0\]\.service\.fwmark: must be an integer 1\.\.4294967295"),
+    (flow(service={"fwmark": 7}), r"flows\[0\]\.service\.family: is required with fwmark"),
+    (flow(service={**SERVICE, "fwmark": 7}), r"flows\[0\]\.service\.fwmark: excludes address, port"),
+    (
+        {
+            "flows": [
+                {"service": {"fwmark": 7, "family": "ipv4"}, "server": {"address": "198.51.100.11", "port": 80}},
+                {
+                    "service": {"fwmark": 7, "family": "ipv4"},
+                    "server": {"address": "198.51.100.11", "port": 81},
+                    "source": "198.51.100.1",
+                },
+            ]
+        },
+        r"flows\[1\]\.source: cannot be told from flows\[0\] in a packet, so must have the same source",
+    ),
+    # every problem at once
+    (
+        {"flows": [{"service": {"port": "x"}, "server": {"weight": 1}}]},
+        r"service\.port: .*service\.address: .*server\.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("params", "message"), BAD, ids=[str(i) for i in range(len(BAD))])
+def test_bad_input_is_refused_before_anything_is_written(nft: FakeNft, run: Any, params: Any, message: str) -> None:
+    refused = run(**params)
+    assert refused["failed"]
+    assert re.search(message, refused["msg"]), refused["msg"]
+    assert nft.writes == []
+    assert run(check=True, **params)["msg"] == refused["msg"]

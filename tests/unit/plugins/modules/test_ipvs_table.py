@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""ipvs_table on a fake kernel."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from plugins.module_utils._model import Table, entry_params, table_lines
+from plugins.modules.ipvs_table import main
+from tests.unit import strategies
+from tests.unit.conftest import Machine
+from tests.unit.fake_kernel import Kernel
+
+WEB = {
+    "name": "web",
+    "address": "192.0.2.10",
+    "port": 443,
+    "scheduler": "mh",
+    "scheduler_flags": ["mh-port"],
+    "forward": "nat",
+    "servers": [
+        {"address": "198.51.100.12", "port": 8443, "weight": 2},
+        {"address": "198.51.100.11", "port": 8443},
+    ],
+}
+DNS = {
+    "address": "192.0.2.10",
+    "port": 53,
+    "protocol": "udp",
+    "one_packet": True,
+    "servers": [{"address": "198.51.100.21", "forward": "tun", "tunnel_type": "gue", "tunnel_port": 6080}],
+}
+MARK = {"fwmark": 7, "family": "ipv6", "persistence_timeout": 60, "servers": [{"address": "2001:db8::11"}]}
+WEB_LINES = """
+    -A -t 192.0.2.10:443 -s mh -b mh-port
+    -a -t 192.0.2.10:443 -r 198.51.100.11:8443 -m -w 1
+    -a -t 192.0.2.10:443 -r 198.51.100.12:8443 -m -w 2
+"""
+DNS_LINES = """
+    -A -u 192.0.2.10:53 -s wlc -o
+    -a -u 192.0.2.10:53 -r 198.51.100.21:53 -i -w 1 --tun-type gue --tun-port 6080 --tun-nocsum
+"""
+MARK_LINES = """
+    -A -f 7 -6 -s wlc -p 60
+    -a -f 7 -6 -r [2001:db8::11]:0 -g -w 1
+"""
+ALL = {"services": [WEB, DNS, MARK]}
+ALL_LINES = WEB_LINES + DNS_LINES + MARK_LINES
+FOREIGN = """
+    -A -t 192.0.2.99:443 -s rr -p 60
+    -a -t 192.0.2.99:443 -r 198.51.100.99:443 -g -w 9
+    -A -f 7 -s rr
+"""
+
+
+def lines(text: str) -> list[str]:
+    return list(filter(None, map(str.strip, text.splitlines())))
+
+
+def test_a_table_is_made(every_way: Any, kernel: Kernel) -> None:
+    result = every_way(main, ALL, "", ALL_LINES)
+    assert result["operations"] == lines(ALL_LINES)
+    assert result["counts"] == {"add_service": 3, "add_server": 4}
+    assert result["diff"]["after"] == "".join(f"{line}\n" for line in lines(ALL_LINES))
+
+
+def test_what_is_not_listed_is_left_alone(every_way: Any) -> None:
+    extra = "-a -t 192.0.2.10:443 -r 198.51.100.99:8443 -m -w 7\n"
+    before = FOREIGN + DNS_LINES + WEB_LINES + extra
+    result = every_way(main, {"services": [WEB, MARK]}, before, before + MARK_LINES)
+    assert result["operations"] == lines(MARK_LINES)
+    assert "192.0.2.99" not in result["diff"]["before"] + result["diff"]["after"]
+
+
+LIVE = {
+    "-A -t 192.0.2.10:443 -s mh -b mh-port": "the same",
+    "-A -t 192.0.2.10:443 -s rr": "another scheduler",
+    "-A -t 192.0.2.10:443 -s mh": "no flags",
+    "-A -t 192.0.2.10:443 -s mh -b mh-fallback,mh-port,flag-3": "more flags",
+    "-A -t 192.0.2.10:443 -s mh -p 60 -M 255.255.255.0 -b mh-port": "persistence",
+}
+
+
+@pytest.mark.parametrize("live", LIVE, ids=LIVE.values())
+def test_what_is_not_given_of_a_service_is_the_default(every_way: Any, live: str) -> None:
+    head, *servers = lines(WEB_LINES)
+    result = every_way(main, {"services": [WEB]}, "\n".join([live, *servers]), WEB_LINES)
+    assert result["operations"] == ([] if live == head else [head.replace("-A", "-E")])
+
+
+@pytest.mark.parametrize(
+    "live",
+    [
+        "-m -w 1 -x 9 -y 3",
+        "-m -w 0",
+        "-g -w 1",
+        "-i -w 1 --tun-type gue --tun-port 6080 --tun-csum",
+        "-i -w 5 --tun-type ipip -x 1 -y 1",
+    ],
+)
+def test_what_is_not_given_of_a_server_is_the_default(every_way: Any, live: str) -> None:
+    before = WEB_LINES.replace("198.51.100.11:8443 -m -w 1", f"198.51.100.11:8443 {live}")
+    result = every_way(main, {"services": [WEB]}, before, WEB_LINES)
+    assert result["operations"] == ["-e -t 192.0.2.10:443 -r 198.51.100.11:8443 -m -w 1"]
+    assert result["counts"] == {"edit_server": 1}
+
+
+def test_a_drain_comes_after_everything_that_takes_over(every_way: Any) -> None:
+    servers = [
+        {"address": "198.51.100.11", "port": 8443, "weight": 0},
+        {"address": "198.51.100.12", "port": 8443, "weight": 3},
+        {"address": "198.51.100.13", "port": 8443},
+    ]
+    after = """
+        -A -t 192.0.2.10:443 -s mh -b mh-port
+        -a -t 192.0.2.10:443 -r 198.51.100.11:8443 -m -w 0
+        -a -t 192.0.2.10:443 -r 198.51.100.12:8443 -m -w 3
+        -a -t 192.0.2.10:443 -r 198.51.100.13:8443 -m -w 1
+    """
+    result = every_way(main, {"services": [{**WEB, "servers": servers}]}, WEB_LINES, after)
+    assert result["operations"] == [
+        "-a -t 192.0.2.10:443 -r 198.51.100.13:8443 -m -w 1",
+        "-e -t 192.0.2.10:443 -r 198.51.100.12:8443 -m -w 3",
+        "-e -t 192.0.2.10:443 -r 198.51.100.11:8443 -m -w 0",
+    ]
+
+
+def test_listed_services_are_removed_whatever_they_hold(every_way: Any) -> None:
+    live = WEB_LINES.replace("-s mh -b mh-port", "-s rr -p 9") + DNS_LINES + FOREIGN
+    params = {"services": [{"address": "192.0.2.10", "port": 443}, MARK, DNS], "state": "absent"}
+    result = every_way(main, params, live, FOREIGN)
+    assert result["operations"] == ["-D -t 192.0.2.10:443", "-D -u 192.0.2.10:53"]
+    assert result["warnings"] == []
+
+
+def test_an_empty_list_changes_nothing(every_way: Any) -> None:
+    every_way(main, {"services": []}, FOREIGN, FOREIGN)
+    every_way(main, {"services": [], "state": "absent"}, FOREIGN, FOREIGN)
+
+
+def test_servers_are_added_in_canonical_order_whatever_the_list(run_main: Any, kernel: Kernel) -> None:
+    """Scheduler sh maps clients by the order of additions, so that it has to be the same on every director."""
+    orders = []
+    for servers in (WEB["servers"], WEB["servers"][::-1]):
+        kernel.services.clear()
+        run_main(main, {"services": [{**WEB, "servers": servers}]})
+        [service] = kernel.services.values()
+        orders.append(list(service.dests))
+    assert orders[0] == orders[1] == sorted(orders[0])
+
+
+def test_a_large_table_takes_few_sends(run_main: Any, kernel: Kernel) -> None:
+    servers = [{"address": f"198.51.100.{last}"} for last in range(1, 11)]
+    services = [{"address": "192.0.2.10", "port": port, "servers": servers} for port in range(1, 101)]
+    result = run_main(main, {"services": services})
+    assert len(kernel.writes) == 1100
+    assert kernel.sends.count(100) == 11
+    assert len(result["operations"]) == 101
+    assert result["operations"][-1] == "... and 1000 more"
+    assert not run_main(main, {"services": services})["changed"]
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(strategies.related_tables())
+def test_any_table_becomes_what_is_wanted(run_main: Any, machine: Machine, tables: tuple[Table, Table]) -> None:
+    kernel = machine.kernel
+    kernel.schedulers.add("twos")
+    (machine.sys / "ip_vs_twos").mkdir(exist_ok=True)
+    before, wanted = tables
+    kernel.services.clear()
+    kernel.restore("\n".join(table_lines(before)))
+    services = [entry_params(entry) for entry in wanted.values()]
+    checked = run_main(main, {"services": services}, check=True)
+    done = run_main(main, {"services": services})
+    assert not done["failed"]
+    assert done == checked
+    assert set(table_lines(wanted)) <= set(kernel.save())
+    assert not run_main(main, {"services": services})["changed"]
+
+
+IS_REQUIRED = "is required (or fwmark with family)"
+BAD: list[tuple[Any, list[str]]] = [
+    ([{}], [f"services[0].address: {IS_REQUIRED}", f"services[0].port: {IS_REQUIRED}"]),
+    (
+        [WEB, DNS, WEB],
+        ["services[2]: duplicate of services[0] (got '-t 192.0.2.10:443')"],
+    ),
+    (
+        [{**WEB, "shceduler": "rr", "servers": [{"address": "198.51.100.11", "wieght": 1}]}],
+        [
+            "services[0].shceduler: unknown key; did you mean scheduler?",
+            "services[0].servers[0].wieght: unknown key; did you mean weight?",
+        ],
+    ),
+    (
+        [{**WEB, "servers_from": {"group": "web"}}],
+        [
+            "services[0].servers_from: is known to the inventory only: pass the services through"
+            " l4lb.ipvs.resolve_services"
+        ],
+    ),
+    (
+        [
+            {**WEB, "address": "web1", "port": True, "scheduler": None},
+            {**DNS, "servers": [{"address": "198.51.100.21", "weight": "080"}, "198.51.100.22"]},
+            {**MARK, "port": 80},
+        ],
+        [
+            "services[0].address: must be an IP address; host names are not resolved (got 'web1')",
+            "services[0].port: must be a decimal integer 0..65535 (got True)",
+            "services[0].scheduler: must not be empty",
+            "services[1].servers[0].weight: must be a decimal integer 0..2147483647 (got '080')",
+            "services[1].servers[1]: must be a dict (got '198.51.100.22')",
+            "services[2].fwmark: excludes port (got 7)",
+        ],
+    ),
+    (
+        [{**DNS, "port": port, "servers": [{"address": "198.51.100.21", "weight": -1}]} for port in range(1, 31)],
+        [
+            *(f"services[{index}].servers[0].weight: must be an integer 0..2147483647 (got -1)" for index in range(20)),
+            "... and 10 more",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("services", "problems"), BAD)
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_bad_input_is_refused_before_the_kernel_is_asked(
+    refused: Any, services: Any, problems: list[str], state: str
+) -> None:
+    assert refused(main, {"services": services, "state": state}) == "; ".join(problems)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({}, "missing required arguments: services"),
+        ({"services": "192.0.2.10"}, "services"),
+        ({"services": [], "purge": "everything"}, "value of purge must be one of: none, got: everything"),
+        ({"services": [], "state": "gone"}, "value of state must be one of: present, absent, got: gone"),
+        ({"services": [], "serivces": []}, "Unsupported parameters"),
+        ({"services": [], "netns": "../x"}, "netns: no such network namespace; known: "),
+    ],
+)
+def test_bad_options_are_refused(refused: Any, params: dict[str, Any], message: str) -> None:
+    assert message in refused(main, params)
+
+
+def test_what_is_unwise_warns(run_main: Any, kernel: Kernel) -> None:
+    services = [
+        {**WEB, "servers": []},
+        {**DNS, "scheduler": "sh", "servers": [{"address": "198.51.100.21", "weight": 65536}]},
+        {**MARK, "servers": [{"address": "2001:db8::11", "weight": 0}]},
+    ]
+    assert run_main(main, {"services": services})["warnings"] == [
+        "services[0].servers: no servers: connections will be refused",
+        "services[1].servers[0].weight: is above 65535, the most that ipvsadm restores (got 65536)",
+        "services[1].servers: scheduler sh has 256 slots: weights above them in sum starve the last servers"
+        " (got 65536)",
+        "services[2].servers: every weight is 0: new connections will be refused",
+    ]
+
+
+def test_a_refusal_of_the_kernel_is_told_with_the_outcome(run_main: Any, kernel: Kernel) -> None:
+    kernel.refuse = {1: errno.EINVAL}
+    result = run_main(main, {"services": [WEB]})
+    added = lines(WEB_LINES)
+    assert (result["failed"], result["changed"]) == (True, True)
+    assert result["msg"].startswith(f"the kernel refused {added[1]}: ")
+    assert result["outcome"]["applied"] == [added[0], added[2]]
+    assert [one["operation"] for one in result["outcome"]["failed"]] == [added[1]]
+    assert result["outcome"]["not_attempted"] == []
+
+
+def test_a_host_without_ipvs_is_told(run_main: Any, machine: Machine) -> None:
+    machine.unload()
+    machine.provide([])
+    for check in (False, True):
+        assert "the kernel module ip_vs is not loaded" in run_main(main, ALL, check=check)["msg"]
+
+
+def test_ipvs_is_loaded_but_not_in_check_mode(run_main: Any, machine: Machine) -> None:
+    machine.unload()
+    checked = run_main(main, ALL, check=True)
+    assert checked["warnings"] == ["the kernel module ip_vs is not loaded: planned against an empty table"]
+    assert machine.kernel.ran == []
+    done = run_main(main, ALL)
+    assert machine.kernel.ran == [["modprobe", "ip_vs"]]
+    assert done == {**checked, "warnings": []}
