@@ -288,11 +288,11 @@ def make_plan(request: Request, live: Live, findings: Findings) -> Plan:
             kept += [address for address in found if address not in going and not address.ours]
             continue
         _check_interface(wish, live, findings)
-        if found and not mine:
-            kept += found
-            continue
+        foreign = [address for address in found if not address.ours]
         same = [a for a in mine if (a.interface, a.prefix) == (wish.target.interface, wish.target.prefix)]
-        if not same:
+        if foreign and (not mine or any(_collide(address, wish.target) for address in foreign)):
+            kept += foreign
+        elif not same:
             _check_addition(wish, mine, live, findings)
             added.append(wish.target)
         elif _attributes(same[0]) != _attributes(wish.target):
@@ -316,6 +316,11 @@ def make_plan(request: Request, live: Live, findings: Findings) -> Plan:
 
 def _sorted(addresses: Sequence[Address]) -> tuple[Address, ...]:
     return tuple(sorted(addresses, key=lambda a: (len(a.address), a)))
+
+
+def _collide(one: Address, other: Address) -> bool:
+    """Whether the kernel takes two for the same: in IPv6 an interface has an address once, whatever the prefix."""
+    return one[:2] == other[:2] and (one.prefix == other.prefix or len(one.address) == 16)
 
 
 def _attributes(address: Address) -> tuple[Any, ...]:

@@ -17,9 +17,9 @@
           - params: {address: 192.0.2.10, port: true}
             fails: must be an integer                 # part of the message; nothing is written
 
-A case is run in check mode, for real, and a second time, and its result is fed back: check mode must change nothing and
-foretell what the real run does, and the last two runs must change nothing. Each case starts from what the one before
-left. The module is the real one in a process of its own, less the connection, which the target's other tasks prove.
+A case is run in check mode, for real, and a second time, and its result is fed back unless its state is absent: check
+mode must change nothing and foretell what the real run does, and the last two runs must change nothing. Each case starts
+from what the one before left. The module is the real one in a process of its own, less the connection, which the target's other tasks prove.
 """
 
 from __future__ import annotations

@@ -701,10 +701,10 @@ def test_an_edit_of_a_server_is_judged_with_what_it_keeps() -> None:
 
 def test_the_kernels_own_mark_and_the_remains_of_persistence_make_no_difference() -> None:
     key = _model.ServiceKey(0, _model.AF_INET, 6, bytes((192, 0, 2, 10)), 80)
-    live = _model.Service(key, "wlc", _model.FLAG_HASHED, 300, 0xFFFFFF00, "")
+    live = _model.Service(key, "wlc", 0x2, 300, 0xFFFFFF00, "")
     assert _model.normal_service(live) == _model.Service(key, "wlc", 0, 0, 0xFFFFFFFF, "")
-    sticky = live._replace(flags=_model.FLAG_HASHED | _model.FLAG_PERSISTENT)
-    assert _model.normal_service(sticky) == sticky._replace(flags=_model.FLAG_PERSISTENT)
+    sticky = live._replace(flags=0x2 | 0x1)
+    assert _model.normal_service(sticky) == sticky._replace(flags=0x1)
 
 
 def test_tunnel_attributes_without_a_tunnel_make_no_difference() -> None:

@@ -112,8 +112,12 @@ def test_the_diff_shows_the_services_that_change() -> None:
 
 
 def test_a_drain_is_told_from_an_edit() -> None:
-    operations = plan(table(web(1, 0, 0)), table(web(0, 5, 0))).operations
-    assert [operation.action for operation in operations] == ["edit_server", "quiesce_server"]
+    drained = {"address": "198.51.100.13", "weight": 0}
+    current, wanted = web(1, 0), web(0, 5)
+    current["servers"].append(drained)
+    wanted["servers"].append({**drained, "upper_threshold": 9})
+    operations = plan(table(current), table(wanted)).operations
+    assert [operation.action for operation in operations] == ["edit_server", "edit_server", "quiesce_server"]
 
 
 # properties

@@ -265,6 +265,15 @@ def test_the_management_address_as_vip_is_kept(host: Host, run: Any) -> None:
     assert host.kernel.writes == []
 
 
+def test_does_not_move_to_where_somebody_else_put_it(host: Host, run: Any) -> None:
+    run(**{**VIP, "interface": "dummy0"})
+    host.kernel.held.append(Address(ip("192.0.2.10"), "eth0", 32, protocol=18))
+    done = run(**VIP)
+    assert done["operations"] == ["remove 192.0.2.10/32 dev dummy0 scope global"]
+    assert [kept["interface"] for kept in done["kept"]] == ["eth0"]
+    assert not run(**VIP)["changed"]
+
+
 def test_ours_stays_ours_beside_a_foreign_copy(host: Host, run: Any) -> None:
     host.kernel.held.append(Address(ip("192.0.2.10"), "dummy0", 32, protocol=0))
     host.kernel.held.append(Address(ip("192.0.2.10"), "eth0", 32))
