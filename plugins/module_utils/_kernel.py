@@ -29,6 +29,17 @@ def ipvs_loaded() -> bool:
     return os.path.exists(PROC_IPVS)
 
 
+def module_loaded(name: str) -> bool:
+    """Whether the kernel has the module at work, loaded or built in."""
+    if os.path.isdir(os.path.join(SYS_MODULE, name)):
+        return True
+    try:
+        with open(os.path.join(LIB_MODULES, os.uname().release, "modules.builtin"), encoding="utf-8") as lines:
+            return any(line.strip().endswith(f"/{name}.ko") for line in lines)
+    except OSError:
+        return False
+
+
 def module_known(name: str) -> bool:
     """Whether the kernel has the module, loaded or not, as modprobe(8) finds it. True where that cannot be told."""
     if os.path.isdir(os.path.join(SYS_MODULE, name)):

@@ -585,6 +585,10 @@ def _weigh(service: Service, servers: Mapping[ServerKey, Server], path: str, fin
         findings.warning(where, "no servers: connections will be refused")
     elif not total:
         findings.warning(where, "every weight is 0: new connections will be refused")
+    if service.flags & FLAG_ONE_PACKET and any(server.forward == FORWARDS["nat"] for server in servers.values()):
+        findings.warning(
+            where, "one_packet with forward nat: no connection is kept by which answers could be translated"
+        )
     if service.scheduler == "sh" and total > SH_SLOTS:
         findings.warning(
             where, f"scheduler sh has {SH_SLOTS} slots: weights above them in sum starve the last servers", total

@@ -106,7 +106,11 @@ def parse_targets(value: object, findings: Findings) -> list[Target]:
         if target.ports * target.repeat > MAX_ATTEMPTS:
             findings.problem(f"{path}.repeat", f"times count must be at most {MAX_ATTEMPTS}", target.repeat)
         if target.source_address and len(target.source_address) != len(target.address):
-            findings.problem(f"{path}.source_address", "must be of the family of address", _values.show_address(target.source_address))
+            findings.problem(
+                f"{path}.source_address",
+                "must be of the family of address",
+                _values.show_address(target.source_address),
+            )
         if target.protocol == "udp" and target.pattern and not target.send:
             findings.problem(
                 f"{path}.send", "is required with udp and pattern: nobody answers a datagram that was not sent"

@@ -11,10 +11,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from . import _nft, _snat
+from . import _kernel, _nft, _snat
 from ._errors import Findings, IpvsError
 from ._module import Task
-from ._nft import TableName
+from ._nft import LiveTable
 from ._snat import Draft, Flow
 from ._values import show_address
 
@@ -37,14 +37,18 @@ def body(task: Task) -> dict[str, Any]:
         _check_conntrack(task, findings)
         _check_sources(task, flows, findings)
         task.conclude(findings)
-    wanted = {family: _snat.draft(family, elements) for family, elements in _snat.elements_by_family(flows).items()}
-    present = _nft.tables(task)
+    live = _read(task)
+    elements = _snat.elements_by_family(flows)
+    if task.params["state"] == "present" and task.params["purge"] == "none":
+        for family, table in live.items():
+            elements[family] = {**(_snat.live_elements(table) or {}), **elements[family]}
+    wanted = {family: _snat.draft(family, content) for family, content in elements.items()}
     commands: list[str] = []
     before: list[str] = []
     after: list[str] = []
     for family, name in _snat.TABLES.items():
         draft = wanted[family]
-        lines, same = _live(task, name, draft) if name in present else ([], not draft.elements)
+        lines, same = _compare(live[family], draft) if family in live else ([], not draft.elements)
         before += [f"{name}: {line}" for line in lines]
         after += [f"{name}: {line}" for line in _snat.lines(draft.elements)]
         if not same:
@@ -75,9 +79,16 @@ def _parse(task: Task, findings: Findings) -> list[Flow]:
     return _snat.parse_flows(given, "flows", findings)
 
 
-def _live(task: Task, name: TableName, draft: Draft) -> tuple[list[str], bool]:
+def _read(task: Task) -> dict[int, LiveTable]:
+    """Our tables that are there, by family. Asking nft would load nf_tables, which check mode must not."""
+    if task.check_mode and not _kernel.module_loaded("nf_tables"):
+        return {}
+    present = _nft.tables(task)
+    return {family: _nft.read(task, name) for family, name in _snat.TABLES.items() if name in present}
+
+
+def _compare(table: LiveTable, draft: Draft) -> tuple[list[str], bool]:
     """The lines of the live table, and whether it is what the draft would make."""
-    table = _nft.read(task, name)
     elements = _snat.live_elements(table)
     if draft.elements and _snat.is_as_drafted(table, draft):
         return _snat.lines(draft.elements), True
@@ -122,9 +133,9 @@ def _read_back(task: Task, wanted: dict[int, Draft]) -> None:
 
     :raises IpvsError: a table differs.
     """
-    present = _nft.tables(task)
+    live = _read(task)
     for family, name in _snat.TABLES.items():
         draft = wanted[family]
-        same = _snat.is_as_drafted(_nft.read(task, name), draft) if name in present else not draft.elements
-        if not same or (name in present) != bool(draft.elements):
+        same = _snat.is_as_drafted(live[family], draft) if family in live else not draft.elements
+        if not same or (family in live) != bool(draft.elements):
             raise IpvsError(f"nft accepted {name}, but the kernel does not hold it as written", changed=True)

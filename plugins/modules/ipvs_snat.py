@@ -28,16 +28,24 @@ extends_documentation_fragment:
 options:
   flows:
     description:
-      - The connections that get a new source, as the whole truth of the tables. An empty list removes both.
+      - The connections that get a new source.
       - Required with O(state=present).
     type: list
     elements: dict
   state:
     description:
-      - V(present) makes the tables hold exactly O(flows), V(absent) removes both tables.
+      - V(present) makes the tables hold O(flows), V(absent) removes both tables.
     type: str
     choices: [present, absent]
     default: present
+  purge:
+    description:
+      - What happens to connections in the tables that are not listed. V(none) keeps them, for a server that leaves a
+        service has connections to answer until it is out of the IPVS table. V(owned) makes O(flows) the whole truth of
+        the tables; an empty list then removes both.
+    type: str
+    choices: [none, owned]
+    default: none
 requirements:
   - nft (nftables) 1.0.0 or newer, with JSON; ip (iproute2) with a fixed source
 notes:
@@ -118,6 +126,7 @@ from ..module_utils._snat_task import body
 ARGUMENT_SPEC = {
     "flows": {"type": "list", "elements": "dict"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "purge": {"type": "str", "choices": ["none", "owned"], "default": "none"},
 }
 
 

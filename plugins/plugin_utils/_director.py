@@ -79,7 +79,8 @@ def director_plan(
         "sysctls": {**_sysctls(table, flows, vips, interfaces), **(sysctls or {})},
         "vips": vips if place_vips else [],
         "problems": [
-            danger.text + (f" (to accept this: {danger.allowance})" if danger.allowance else "")
+            danger.text
+            + (f" (to accept it, name {danger.allowance} in ipvs_director_allow)" if danger.allowance else "")
             for danger in dangers
             if danger.allowance not in allow
         ],

@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,7 +39,7 @@ NAMES = (f"test-{os.getpid() % 100000}-a", f"test-{os.getpid() % 100000}-b")
 
 def lab(name: str, command: str, *words: str, check: bool = True) -> str:
     process = subprocess.run(
-        [sys.executable, COMMAND, command, "--name", name, *words],
+        [str(COMMAND), command, "--name", name, *words],
         check=False,
         capture_output=True,
         text=True,
@@ -192,7 +191,7 @@ def test_command_that_dies_midway(number: signal.Signals, tmp_path: Path) -> Non
     name = f"{NAMES[0][:-1]}d"
     (tmp_path / "one.yml").write_text("{segments: [lan], nodes: {client: {interfaces: {lan: [198.51.100.10/24]}}}}")
     directory = runtime_directory() / name
-    command = [sys.executable, str(COMMAND), "up", "--name", name, "--topology", str(tmp_path / "one.yml")]
+    command = [str(COMMAND), "up", "--name", name, "--topology", str(tmp_path / "one.yml")]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         while not (directory / "client.pid").exists() and process.poll() is None:
             time.sleep(0.001)

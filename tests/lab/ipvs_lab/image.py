@@ -228,7 +228,9 @@ def write_overlay(archive: Path, key: Path, host_key: Path) -> None:
         "/etc/ssh/ssh_host_ed25519_key": (host_key.read_text(), 0o600),
         "/etc/ssh/ssh_host_ed25519_key.pub": (host_key.with_suffix(".pub").read_text(), 0o644),
     }
-    texts.update({path: ((NODE_FILES / name).read_text(), mode) for name, (path, mode) in INSTALLED.items()})
+    for name, (path, mode) in INSTALLED.items():
+        interpreter = "#!/usr/bin/python3\n" if name.endswith(".py") else ""
+        texts[path] = (interpreter + (NODE_FILES / name).read_text(), mode)
     wants = "/etc/systemd/system/multi-user.target.wants"
     links = {f"/etc/systemd/system/{unit}": "/dev/null" for unit in MASKED_UNITS}
     links.update({f"{wants}/{unit}": f"/etc/systemd/system/{unit}" for unit in ENABLED_UNITS})
@@ -269,6 +271,7 @@ def write_initrd(tree: Path, initrd: Path) -> None:
     directories = ("bin", "dev", "proc", "root", "modules")
     entries: list[tuple[str, int, bytes]] = [(name, 0o40755, b"") for name in directories]
     entries.append(("bin/busybox", 0o100755, (tree / "bin" / "busybox").read_bytes()))
+    entries.append(("bin/sh", 0o120777, b"busybox"))
     entries.append(("init", 0o100755, (NODE_FILES / "init.sh").read_bytes()))
     order = []
     for path in files:

@@ -1,4 +1,4 @@
-#!/bin/busybox sh
+#!/bin/sh
 # SPDX-License-Identifier: GPL-3.0-or-later
 # First process of the initial ram disk: loads what the disk needs and hands over to the disk's own init.
 b=/bin/busybox

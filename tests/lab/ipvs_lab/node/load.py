@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Opens connections to a virtual service and counts who answered; prints one JSON object.
 

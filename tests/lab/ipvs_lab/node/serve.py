@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Answers on the given ports with one line: this host's name and the client's address as it is seen here.
 

@@ -154,7 +154,7 @@ DROP = {"family": "ip", "table": "ip filter", "chain": "FORWARD", "accepts": Fal
 def test_a_forward_chain_that_drops_everything_is_refused() -> None:
     (problem,) = problems({"forward": [DROP]})
     assert "chain FORWARD of table ip filter drops" in problem
-    assert problem.endswith("(to accept this: forward_drop)")
+    assert problem.endswith("(to accept it, name forward_drop in ipvs_director_allow)")
 
 
 @pytest.mark.parametrize("chain", [{**DROP, "accepts": True}, {**DROP, "family": "ip6"}])

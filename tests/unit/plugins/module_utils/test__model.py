@@ -565,6 +565,12 @@ def test_broken_rules_of_lists_are_told(services: Any, problems: list[str]) -> N
             {**VIP, "scheduler": "sh", "servers": [{**RIP, "weight": 257}]},
             ["servers: scheduler sh has 256 slots: weights above them in sum starve the last servers (got 257)"],
         ),
+        (
+            {**VIP, "protocol": "udp", "one_packet": True, "servers": [{**RIP, "forward": "nat"}]},
+            [
+                "servers: one_packet with forward nat: no connection is kept by which answers could be translated",
+            ],
+        ),
     ],
 )
 def test_what_is_legal_but_unwise_warns(service: dict[str, Any], warnings: list[str]) -> None:

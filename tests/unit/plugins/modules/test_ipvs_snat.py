@@ -10,7 +10,7 @@ from typing import Any, Callable, Optional
 
 import pytest
 
-from plugins.module_utils import _snat, _snat_task
+from plugins.module_utils import _kernel, _snat, _snat_task
 from plugins.module_utils._module import Task
 from plugins.modules import ipvs_snat
 
@@ -98,6 +98,7 @@ class FakeNft:
 def nft(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> FakeNft:
     fake = FakeNft()
     monkeypatch.setattr(Task, "run", lambda dummy, argv, data=None: fake.run(argv, data))
+    monkeypatch.setattr(_kernel, "module_loaded", lambda name: name == "nf_tables")
     (tmp_path / "conntrack").write_text("1\n")
     monkeypatch.setattr(_snat_task, "CONNTRACK", str(tmp_path / "conntrack"))
     return fake
@@ -106,7 +107,7 @@ def nft(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> FakeNft:
 @pytest.fixture
 def run(run_main: Callable[..., Any]) -> Callable[..., Any]:
     def call(check: bool = False, **params: Any) -> Any:
-        return run_main(ipvs_snat.main, params, check=check)
+        return run_main(ipvs_snat.main, {"purge": "owned", **params}, check=check)
 
     return call
 
@@ -182,6 +183,24 @@ def test_only_the_table_that_differs_is_replaced(nft: FakeNft, run: Any) -> None
     run(flows=[FLOW, FLOW6])
     run(flows=[FLOW, {**FLOW6, "source": "2001:db8::10"}])
     assert "table ip l4lb_snat" not in nft.writes[-1]
+
+
+def test_what_is_not_listed_is_kept_unless_it_is_purged(nft: FakeNft, run: Any) -> None:
+    run(flows=[FLOW, FLOW6])
+    kept = run(flows=[{**FLOW, "source": "192.0.2.10"}], purge="none")
+    assert kept["diff"]["after"].splitlines() == [
+        "table ip l4lb_snat: tcp 192.0.2.10:443 -> 198.51.100.11:8443 snat to 192.0.2.10",
+        "table ip6 l4lb_snat: udp [2001:db8::10]:53 -> [2001:db8:1::11]:53 snat to 2001:db8:1::1",
+    ]
+    assert not run(flows=[], purge="none")["changed"]
+    assert run(flows=[], purge="owned")["changed"]
+    assert nft.tables == {}
+
+
+def test_check_mode_does_not_load_nf_tables(nft: FakeNft, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_kernel, "module_loaded", lambda name: name != "nf_tables")
+    monkeypatch.setattr(nft, "run", lambda argv, data: pytest.fail(f"ran {argv}"))
+    assert run(check=True, flows=[FLOW])["changed"]
 
 
 def test_a_family_without_flows_has_no_table(nft: FakeNft, run: Any) -> None:
