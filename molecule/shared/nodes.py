@@ -26,6 +26,7 @@ BUILD = ROOT / "build" / "molecule"
 INVENTORY = BUILD / "lab.yml"
 DIRECTOR = "director1"
 CLIENT = "client"
+PATIENCE = 120  # seconds for one load, which waits for each connection
 
 # name of a part of the state -> the commands that show it
 STATE = {
@@ -136,9 +137,9 @@ def module(scenario: str, name: str, **arguments: Any) -> dict[str, Any]:
 
 def load(target: str, *arguments: str) -> dict[str, Any]:
     """Open connections from the client -> the report of l4lb-load, whether some failed or not."""
-    run = node(CLIENT).run(f"l4lb-load {target} {' '.join(arguments)}")
+    run = node(CLIENT).run(f"timeout {PATIENCE} l4lb-load {target} {' '.join(arguments)}")
     if not run.stdout:
-        raise AssertionError(run.stderr)
+        raise AssertionError(run.stderr or f"{target} does not answer")
     report: dict[str, Any] = json.loads(run.stdout)
     return report
 

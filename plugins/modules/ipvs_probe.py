@@ -45,7 +45,7 @@ extends_documentation_fragment:
   - l4lb.ipvs.netns
 attributes:
   check_mode:
-    support: none
+    support: full
     details: Nothing is sent in check mode; the task is skipped.
   diff_mode:
     support: none

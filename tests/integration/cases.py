@@ -1,4 +1,3 @@
-#!/usr/bin/env python
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs on a node: a module's real main() many times, each time in a process of its own, with a witness in between.
 
@@ -13,8 +12,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping
+from typing import Any, Callable
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -23,7 +23,7 @@ class Failure(Exception):
     """What is wrong with a case."""
 
 
-def call(main: Callable[[], None], params: Mapping[str, Any], check: bool) -> Dict[str, Any]:
+def call(main: Callable[[], None], params: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """The result of a module run in a child process, as Ansible would read it."""
     from ansible.module_utils import basic
 
@@ -54,13 +54,13 @@ def call(main: Callable[[], None], params: Mapping[str, Any], check: bool) -> Di
     lines = [line for line in output.splitlines() if line.startswith("{")]
     if len(lines) != 1:
         raise Failure(f"no result, but: {output}")
-    result: Dict[str, Any] = json.loads(lines[0])
+    result: dict[str, Any] = json.loads(lines[0])
     return result
 
 
-def witness(commands: List[List[str]]) -> List[str]:
+def witness(commands: list[list[str]]) -> list[str]:
     """What the independent tools print: lines with single blanks, sorted."""
-    lines: List[str] = []
+    lines: list[str] = []
     for command in commands:
         run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, encoding="utf-8")
         if run.returncode:
@@ -74,7 +74,7 @@ def expect(what: str, found: object, wanted: object) -> None:
         raise Failure(f"{what}\n      wanted {json.dumps(wanted)}\n      found  {json.dumps(found)}")
 
 
-def expect_lines(what: str, found: List[str], wanted: List[str]) -> None:
+def expect_lines(what: str, found: list[str], wanted: list[str]) -> None:
     if found != wanted:
         missing = [f"\n      - {line}" for line in wanted if wanted.count(line) > found.count(line)]
         surplus = [f"\n      + {line}" for line in found if found.count(line) > wanted.count(line)]
@@ -88,10 +88,10 @@ class Cases:
         for name in order["preload"]:
             importlib.import_module(name)
         self.main: Callable[[], None] = importlib.import_module(order["module"]).main
-        self.params: Dict[str, Any] = order["params"]
-        self.commands: List[List[str]] = order["witness"]
-        self.always: List[str] = order["always"]
-        self.feedback: Dict[str, str] = order["feedback"]
+        self.params: dict[str, Any] = order["params"]
+        self.commands: list[list[str]] = order["witness"]
+        self.always: list[str] = order["always"]
+        self.feedback: dict[str, str] = order["feedback"]
 
     def run(self, case: Mapping[str, Any]) -> None:
         params = {**self.params, **case["params"]}
@@ -118,12 +118,12 @@ class Cases:
             raise Failure(f"does not warn of {case['warns']!r}: {json.dumps(done.get('warnings'))}")
         self.repeat("a second run", params, wanted)
         if self.feedback and params.get("state") != "absent":
-            fed_back: Dict[str, Any] = {}
+            fed_back: dict[str, Any] = {}
             for key, option in self.feedback.items():
                 fed_back.update({option: done[key]} if option else done[key])
             self.repeat("the result fed back", {**self.params, **fed_back}, wanted)
 
-    def repeat(self, what: str, params: Mapping[str, Any], wanted: List[str]) -> None:
+    def repeat(self, what: str, params: Mapping[str, Any], wanted: list[str]) -> None:
         result = call(self.main, params, check=False)
         if result.get("failed"):
             raise Failure(f"{what} fails: {json.dumps(result)}")
@@ -134,7 +134,7 @@ class Cases:
 def main() -> None:
     order = json.load(sys.stdin)
     cases = Cases(order)
-    problems: List[str] = []
+    problems: list[str] = []
     for case in order["cases"]:
         try:
             cases.run(case)

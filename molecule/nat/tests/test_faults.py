@@ -20,9 +20,9 @@ def cable(state):
 
 #: name -> what makes the fault, what takes it back, a word of what verify.yml has to say
 FAULTS = {
-    "source NAT dropped": (
-        on_director("nft list table ip l4lb_snat >/tmp/snat.nft && nft delete table ip l4lb_snat"),
-        on_director("nft -f /tmp/snat.nft && rm /tmp/snat.nft"),
+    "source NAT off": (
+        on_director("nft add table ip l4lb_snat '{ flags dormant; }'"),
+        on_director("nft add table ip l4lb_snat"),
         "timed out",
     ),
     "conntrack off": (

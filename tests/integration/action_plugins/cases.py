@@ -8,7 +8,7 @@
         witness: [[ip, netns, exec, blue, ipvsadm, -Sn]]
         always: ["-A -t 192.0.2.99:80 -s rr"]         # what the witness shows besides: the entries of somebody else
         preload: [pyroute2]                           # what the module imports late, for speed
-        feedback: {service: ""}                       # result key -> option it is given back as ("": options of its own)
+        feedback: {service: ""}                       # result key -> option it is given back as ("": several of them)
         cases:
           - params: {address: 192.0.2.10, port: 80}
             lines: ["-A -t 192.0.2.10:80 -s wlc"]     # all that the witness shows then, in any order
@@ -17,9 +17,10 @@
           - params: {address: 192.0.2.10, port: true}
             fails: must be an integer                 # part of the message; nothing is written
 
-A case is run in check mode, for real, and a second time, and its result is fed back unless its state is absent: check
-mode must change nothing and foretell what the real run does, and the last two runs must change nothing. Each case starts
-from what the one before left. The module is the real one in a process of its own, less the connection, which the target's other tasks prove.
+A case is run in check mode, for real, and a second time, and its result is fed back unless its state is absent. Check
+mode must change nothing and foretell what the real run does, and the last two runs must change nothing. Each case
+starts from what the one before left. The module is the real one in a process of its own, less the connection, which the
+other tasks of the target prove.
 """
 
 from __future__ import annotations
