@@ -78,7 +78,8 @@ def reason(operation: Operation, number: int) -> str:
     if number == errno.EINVAL and not service:
         return (
             "the kernel takes this address or combination for invalid: no unicast address of this host's networks, "
-            "mixed families while a sync daemon runs, or too many servers for the scheduler"
+            "a network namespace that has no address yet, mixed families while a sync daemon runs, "
+            "or too many servers for the scheduler"
         )
     words = {
         errno.ENOENT: "the server is gone: another writer is changing the table",

@@ -177,6 +177,7 @@ values:
   description:
     - The keys and values as they are after the run (in check mode, would be).
     - Keys and values are in one spelling, and as O(values) of another task they change nothing.
+    - In a template write C(result['values']), since C(result.values) is a method of every dictionary.
   returned: success with O(state=present)
   type: dict
   sample:

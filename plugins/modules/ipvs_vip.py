@@ -165,7 +165,7 @@ RETURN = r"""
 vips:
   description: >-
     The addresses of the task with the attributes they have or would have. They feed straight back as O(vips) and change
-    nothing.
+    nothing. With O(state=absent), the addresses as the task names them.
   returned: success
   type: list
   elements: dict
