@@ -125,7 +125,8 @@ SIP = {**WEB, "protocol": "udp", "persistence_timeout": 60, "persistence_engine"
 WEB6 = {"address": "2001:db8::10", "port": 80, "servers": [{"address": "2001:db8::11"}]}
 ADDRESS = (
     "the kernel takes this address or combination for invalid: no unicast address of this host's networks, "
-    "a network namespace that has no address yet, mixed families while a sync daemon runs, or too many servers for the scheduler"
+    "a network namespace that has no address yet, mixed families while a sync daemon runs, "
+    "or too many servers for the scheduler"
 )
 NO_IPV6 = "IPv6 is disabled on this host, or in this kernel's IPVS"
 
