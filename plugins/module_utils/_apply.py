@@ -42,6 +42,18 @@ class Outcome(NamedTuple):
             "not_attempted": [operation_line(operation) for operation in self.not_attempted],
         }
 
+    @property
+    def raced(self) -> bool:
+        """Whether every failure tells of another writer: a thing came or went between the reading and the request."""
+        return all(raced(operation, number) for operation, number in self.failed)
+
+
+def raced(operation: Operation, number: int) -> bool:
+    """Whether the errno of a failed operation tells that its object came or went meanwhile."""
+    if number == errno.ENOENT:
+        return operation.action in ("edit_server", "quiesce_server", "remove_server")
+    return number == errno.ESRCH or (number == errno.EEXIST and operation.before is None)
+
 
 def apply(plan: Plan, writer: Writer) -> Outcome:
     """Carry out the plan. Nothing is removed unless everything before it succeeded."""

@@ -8,16 +8,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any, Callable, Optional
+from collections.abc import Iterator, Sequence
+from typing import Any, Callable, Optional, Union
 
 from . import _kernel
 from ._apply import Outcome, apply
-from ._client import Client
+from ._client import READINGS, Client
 from ._errors import Findings, IpvsError, Unavailable
-from ._model import Service, Table, entry_lines
+from ._model import Server, Service, ServiceKey, Table, server_line, service_line
 from ._module import Task
-from ._plan import Plan, operation_line
+from ._ownership import Register
+from ._plan import REMOVALS, Operation, Plan, operation_line
 
 #: More lines than this are counted, not listed: the result of a table of thousands must stay small.
 MAX_LISTED = 100
@@ -41,34 +42,97 @@ def session(task: Task) -> Iterator[Optional[Client]]:
         yield client
 
 
-def converge(task: Task, read: Callable[[Client], Table], decide: Callable[[Table], Plan]) -> dict[str, Any]:
-    """Read the part of the table that matters, decide, and carry the decision out unless in check mode -> the module's
-    result, with the plan beside it under ``plan`` for the caller to take out.
+def converge(
+    task: Task,
+    read: Callable[[Client], Table],
+    decide: Callable[[Table], Plan],
+    register: Optional[Register] = None,
+) -> dict[str, Any]:
+    """Read the part of the table that matters, decide, and carry the decision out unless in check mode -> the
+    module's result, with the plan beside it under ``plan`` for the caller to take out. Where another writer gets
+    in between, it reads and decides again. With a ``register`` what is added becomes ours. It is written down
+    before it is added, so that a run that dies leaves nothing behind that no later run would know for its own.
 
     :raises IpvsError: something failed; its details say what was applied, what failed and what was not attempted.
     """
+    applied: list[Operation] = []
     with session(task) as client:
-        plan = decide(read(client) if client else {})
-        result: dict[str, Any] = {
-            "changed": bool(plan.operations),
-            "diff": plan.diff(),
-            "operations": capped([operation_line(operation) for operation in plan.operations]),
-        }
-        _check_modules(plan)
-        if plan.operations and client and not task.check_mode:
-            outcome = apply(plan, client)
-            if outcome.failed:
-                raise _failure(outcome, plan)
-            _read_back(plan, read(client))
-    result["plan"] = plan
+        first = plan = _decide(client, read, decide)
+        for last in (False, False, True):
+            _check_modules(plan)
+            if client is None or task.check_mode or not plan.operations:
+                break
+            if register:
+                register.claim(plan.operations)
+            outcome = _carry_out(plan, client)
+            applied += outcome.applied
+            if register:
+                register.settle(outcome)
+            if outcome.failed and (last or not outcome.raced):
+                raise _failure(outcome._replace(applied=tuple(applied)), plan)
+            with _after(applied):
+                if not outcome.failed:
+                    _read_back(plan, read(client))
+                    break
+                plan = _decide(client, read, decide)
+    told = Plan(first.current, plan.predicted, tuple(applied) if applied else plan.operations)
+    result: dict[str, Any] = {
+        "changed": bool(told.operations),
+        "operations": listed(told.operations),
+        "plan": told,
+    }
+    if task.diff_mode:
+        result["diff"] = told.diff()
     return result
 
 
-def capped(lines: list[str]) -> list[str]:
-    """At most :data:`MAX_LISTED` lines, then how many more there are."""
-    if len(lines) <= MAX_LISTED:
-        return lines
-    return [*lines[:MAX_LISTED], f"... and {len(lines) - MAX_LISTED} more"]
+@contextlib.contextmanager
+def _after(applied: Sequence[Operation]) -> Iterator[None]:
+    """A failure in here tells what was applied before it."""
+    try:
+        yield
+    except IpvsError as error:
+        error.details.update(changed=bool(applied), outcome=_told(Outcome(tuple(applied), (), ())))
+        raise
+
+
+def _carry_out(plan: Plan, client: Client) -> Outcome:
+    try:
+        return apply(plan, client)
+    except IpvsError as error:
+        # the session broke off: nobody knows how far the kernel got, but every step of the plan is safe to stop at
+        error.details.update(changed=True, diff=plan.diff(), operations=listed(plan.operations))
+        raise
+
+
+def _decide(client: Optional[Client], read: Callable[[Client], Table], decide: Callable[[Table], Plan]) -> Plan:
+    """A decision about the table as it is. One that takes something away must be made twice in the same way: a dump may
+    show a table that never was (``_client.Client.table``).
+    """
+    plan = decide(read(client) if client else {})
+    for _attempt in range(1, READINGS):
+        if client is None or not _removals(plan):
+            return plan
+        again = decide(read(client))
+        if _removals(again) == _removals(plan):
+            return again
+        plan = again
+    raise IpvsError(f"another writer keeps changing the IPVS table: {READINGS} readings led to different removals")
+
+
+def _removals(plan: Plan) -> list[Operation]:
+    return [operation for operation in plan.operations if operation.action in REMOVALS]
+
+
+def listed(operations: Sequence[Operation]) -> list[str]:
+    """The first :data:`MAX_LISTED` operations in ipvsadm's notation, then how many more there are."""
+    return capped([operation_line(operation) for operation in operations[:MAX_LISTED]], len(operations))
+
+
+def capped(lines: list[Any], count: int) -> list[Any]:
+    """At most :data:`MAX_LISTED` of ``count`` lines, then how many more there are."""
+    more = [f"... and {count - MAX_LISTED} more"] if count > MAX_LISTED else []
+    return lines[:MAX_LISTED] + more
 
 
 def _check_modules(plan: Plan) -> None:
@@ -90,36 +154,46 @@ def _check_modules(plan: Plan) -> None:
 
 
 def _failure(outcome: Outcome, plan: Plan) -> IpvsError:
-    result = outcome.result()
+    result = _told(outcome)
     first = result["failed"][0]
     more = f" (and {len(outcome.failed) - 1} more)" if len(outcome.failed) > 1 else ""
-    message = f"the kernel refused {first['operation']}: {first['reason']}{more}"
     return IpvsError(
-        message,
+        f"the kernel refused {first['operation']}: {first['reason']}{more}",
         changed=bool(outcome.applied),
         diff=plan.diff(),
-        outcome={name: capped(lines) for name, lines in result.items()},
+        outcome=result,
     )
+
+
+def _told(outcome: Outcome) -> dict[str, list[Any]]:
+    return {name: capped(lines, len(lines)) for name, lines in outcome.result().items()}
 
 
 def _read_back(plan: Plan, found: Table) -> None:
     """Hold what the kernel now has against what the plan promised: it ignores attributes it does not know, without an
-    error.
+    error. What the plan does not touch is another's business.
 
-    :raises IpvsError: an entry differs.
+    :raises IpvsError: an object differs.
     """
-    wrong: list[str] = []
-    for key in sorted({operation.key for operation in plan.operations}):
-        entry, promised = found.get(key), plan.predicted.get(key)
-        if entry != promised:
-            lines = entry_lines(entry) if entry else []
-            hoped = entry_lines(promised) if promised else []
-            wrong += [f"missing: {line}" for line in hoped if line not in lines]
-            wrong += [f"found: {line}" for line in lines if line not in hoped]
+    wrong = []
+    for operation in plan.operations:
+        entry = found.get(operation.key)
+        subject = operation.after or operation.before
+        held: Union[Service, Server, None] = None
+        if entry is not None:
+            held = entry.service if isinstance(subject, Service) else entry.servers.get(subject.key)  # type: ignore[union-attr]
+        if held != operation.after:
+            wrong.append({"operation": operation_line(operation), "found": _line(operation.key, held)})
     if wrong:
         raise IpvsError(
-            f"the kernel accepted the changes but does not hold them: {wrong[0]}",
+            f"the kernel accepted {wrong[0]['operation']} but holds {wrong[0]['found'] or 'nothing'}",
             changed=True,
             diff=plan.diff(),
-            differences=capped(wrong),
+            differences=capped(wrong, len(wrong)),
         )
+
+
+def _line(key: ServiceKey, held: Union[Service, Server, None]) -> str:
+    if held is None:
+        return ""
+    return service_line(held) if isinstance(held, Service) else server_line(key, held)

@@ -9,7 +9,6 @@ Read only.
 
 from __future__ import annotations
 
-import glob
 import importlib.util
 import json
 import os
@@ -20,12 +19,11 @@ from typing import Any, Optional
 
 from ._errors import IpvsError
 from ._module import Task
+from ._owners import content, owners
 
 SYS_MODULE = "/sys/module"
 LIB_MODULES = "/lib/modules"
 PROC = "/proc"
-SYS_NET = "/sys/class/net"
-KEEPALIVED = "/etc/keepalived"
 
 #: The kernel modules of load balancing: IPVS and its schedulers, connection tracking, NAT by nftables, tunnels
 #: and dummy devices.
@@ -36,8 +34,6 @@ COMMANDS = ("ipvsadm", "nft")
 LIBRARIES = ("pyroute2",)
 #: Tables of this collection.
 OWN_TABLES = "l4lb_"
-
-_VIRTUAL_SERVER = re.compile(r"^\s*virtual_server(_group)?\b", re.M)
 
 
 def host_info(task: Task) -> dict[str, Any]:
@@ -91,10 +87,6 @@ def _lines(path: str) -> Iterator[str]:
             yield from lines
     except OSError:
         return
-
-
-def _text(path: str) -> str:
-    return "".join(_lines(path))
 
 
 def _listed(directory: str) -> list[str]:
@@ -217,7 +209,7 @@ def _legacy_forward(task: Task) -> list[dict[str, Any]]:
         ("ip", "net/ip_tables_names", "iptables-legacy"),
         ("ip6", "net/ip6_tables_names", "ip6tables-legacy"),
     ):
-        if "filter" not in _text(os.path.join(PROC, names)).split() or not shutil.which(command):
+        if "filter" not in content(os.path.join(PROC, names)).split() or not shutil.which(command):
             continue
         status, output, dummy = task.run([command, "-S", "FORWARD"])
         if not status and "-P FORWARD DROP" in output:
@@ -233,18 +225,7 @@ def _legacy_forward(task: Task) -> list[dict[str, Any]]:
     return found
 
 
-# other owners, management
-
-
-def owners() -> list[str]:
-    """Other programs that write the IPVS table of this host."""
-    found = []
-    if os.path.isdir(os.path.join(SYS_NET, "kube-ipvs0")):
-        found.append("kube-proxy (device kube-ipvs0)")
-    if any(_text(path).strip() == "keepalived" for path in glob.glob(os.path.join(PROC, "[0-9]*", "comm"))):
-        files = sorted(glob.glob(os.path.join(KEEPALIVED, "**", "*.conf"), recursive=True))
-        found += [f"keepalived (virtual_server in {path})" for path in files if _VIRTUAL_SERVER.search(_text(path))]
-    return found
+# management
 
 
 def management_connection() -> Optional[dict[str, Any]]:
@@ -254,11 +235,11 @@ def management_connection() -> Optional[dict[str, Any]]:
     """
     process = os.getpid()
     while process > 1:
-        environment = _text(os.path.join(PROC, str(process), "environ")).split("\0")
+        environment = content(os.path.join(PROC, str(process), "environ")).split("\0")
         for variable in environment:
             words = variable.split()
             if variable.startswith("SSH_CONNECTION=") and len(words) == 4:
                 return {"address": words[2], "port": int(words[3])}
-        status = re.search(r"^PPid:\s*(\d+)", _text(os.path.join(PROC, str(process), "status")), re.M)
+        status = re.search(r"^PPid:\s*(\d+)", content(os.path.join(PROC, str(process), "status")), re.M)
         process = int(status.group(1)) if status else 0
     return None

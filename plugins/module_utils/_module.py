@@ -21,7 +21,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ._errors import Finding, Findings, Forbidden, InvalidInput, IpvsError, Unavailable
 
 NETNS_DIR = "/run/netns"
-LOCK_DIR = "/run/l4lb-ipvs"
+#: Locks and the record of what is ours, until the next boot.
+STATE_DIR = "/run/l4lb-ipvs"
 #: Seconds a run waits for another one in the same network namespace.
 LOCK_TIMEOUT = 60.0
 CLONE_NEWNET = 0x40000000
@@ -34,6 +35,7 @@ class Task:
         self._module = module
         self.params: dict[str, Any] = module.params
         self.check_mode: bool = module.check_mode
+        self.diff_mode: bool = module._diff
 
     def warn(self, warning: str) -> None:
         self._module.warn(warning)
@@ -129,10 +131,14 @@ def namespace_lock(timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
     that ends.
 
     :raises IpvsError: another run holds it for longer than ``timeout`` seconds; the message names its process.
+    :raises Forbidden: the process is not root.
     """
-    os.makedirs(LOCK_DIR, mode=0o700, exist_ok=True)
-    path = os.path.join(LOCK_DIR, f"{namespace_id()}.lock")
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    path = os.path.join(STATE_DIR, f"{namespace_id()}.lock")
+    try:
+        os.makedirs(STATE_DIR, mode=0o700, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except PermissionError:
+        raise Forbidden(f"{path} is for root alone: run the task as root (become: true)") from None
     try:
         deadline = time.monotonic() + timeout
         while True:

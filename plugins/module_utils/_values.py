@@ -102,6 +102,23 @@ def words_of(*words: str) -> Parser:
     return parse
 
 
+def list_of(one: Parser) -> Parser:
+    """A list of values that ``one`` parses -> tuple. The rule of a bad item names its place."""
+
+    def parse(value: object) -> tuple[Any, ...]:
+        if not isinstance(value, (list, tuple)):
+            raise BadValue("must be a list")
+        items = []
+        for i, item in enumerate(value):
+            try:
+                items.append(one(item))
+            except BadValue as error:
+                raise BadValue(f"item {i} {error}")
+        return tuple(items)
+
+    return parse
+
+
 def address(value: object) -> bytes:
     """An IPv4 or IPv6 address -> its 4 or 16 bytes in network order. Nothing is resolved by name service."""
     written = text(value)

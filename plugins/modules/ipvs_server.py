@@ -152,6 +152,7 @@ from ..module_utils import _argspec, _model
 from ..module_utils._converge import converge
 from ..module_utils._errors import Findings, IpvsError
 from ..module_utils._module import Task, run_module
+from ..module_utils._ownership import Register
 from ..module_utils._plan import Plan, plan
 
 ARGUMENT_SPEC = {**_argspec.SERVER, **_argspec.STATE}
@@ -175,9 +176,10 @@ def run(task: Task) -> dict[str, Any]:
         live = entry.servers.get(server_key)
         server = _model.make_server(key, options, live, _model.DEFAULT_FORWARD, "", findings)
         task.conclude(findings)
-        return plan(table, {key: _model.Entry(entry.service, {**entry.servers, server_key: server})})
+        return plan(table, {key: _model.Entry(entry.service, {server_key: server})})
 
-    result = converge(task, lambda client: client.entry(key), decide)
+    register = Register() if task.params["state"] == "absent" else None
+    result = converge(task, lambda client: client.entry(key), decide, register)
     predicted = result.pop("plan").predicted
     result["service"] = _model.key_params(key)
     if key in predicted and server_key in predicted[key].servers:

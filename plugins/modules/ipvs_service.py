@@ -95,6 +95,7 @@ from ..module_utils import _argspec, _model
 from ..module_utils._converge import converge
 from ..module_utils._errors import Findings
 from ..module_utils._module import Task, run_module
+from ..module_utils._ownership import Register
 from ..module_utils._plan import Plan, plan
 
 ARGUMENT_SPEC = {**_argspec.SERVICE_KEY, **_argspec.SERVICE_OPTIONS, **_argspec.STATE}
@@ -110,9 +111,10 @@ def run(task: Task) -> dict[str, Any]:
         live = table.get(key)
         service = _model.make_service(key, options, live.service if live else None, "", findings)
         task.conclude(findings)
-        return plan(table, {key: _model.Entry(service, live.servers if live else {})})
+        return plan(table, {key: _model.Entry(service, {})})
 
-    result = converge(task, lambda client: client.entry(key), decide)
+    register = Register() if task.params["state"] == "absent" else None
+    result = converge(task, lambda client: client.entry(key), decide, register)
     predicted = result.pop("plan").predicted
     if key in predicted:
         result["service"] = _model.service_params(predicted[key].service)

@@ -16,6 +16,8 @@ description:
     default, not the live value; that is the difference from M(l4lb.ipvs.ipvs_service) and M(l4lb.ipvs.ipvs_server).
   - Services and servers are changed in place and never removed and made again. Additions come first, then changes,
     then weights that go to 0, then removals; and if one step fails, nothing is removed.
+  - Where another writer adds or removes a thing between the reading and the writing, the task reads and plans again,
+    and fails when that happens three times. What only one of two readings shows is never removed.
   - The servers of a service are added in the order of their family, address and port, on every director alike. The
     scheduler V(sh) depends on it.
 extends_documentation_fragment:
@@ -37,9 +39,18 @@ options:
         C(tunnel_checksum) (V(none)), as in M(l4lb.ipvs.ipvs_server)."
       - A service without servers, weights that are all 0, and more weight than V(sh) has slots are accepted with a
         warning.
+      - Exactly one of O(services) and O(src) is required.
     type: list
     elements: dict
-    required: true
+  src:
+    description:
+      - The path of a file on the node that lists the services instead of O(services); for tables of thousands, which
+        make slow arguments. Its content tells its form.
+      - "YAML or JSON: the list, or a dictionary with the list under C(services). YAML needs PyYAML on the node, JSON is
+        faster."
+      - "The output of C(ipvsadm -Sn), or other lines of C(-A) and C(-a) for C(ipvsadm -R), with numeric addresses and
+        ports, and blanks between options and their values."
+    type: path
   state:
     description:
       - V(absent) removes the listed services together with their servers, whatever their live options and servers are.
@@ -48,11 +59,50 @@ options:
     default: present
   purge:
     description:
-      - What happens to services that are not listed, and to servers that are not listed of services that are. V(none)
-        leaves them alone.
+      - What happens to services that are not listed, and to servers that are not listed of services that are. With
+        O(state=absent) only V(none) is accepted.
+      - V(none) leaves them alone.
+      - V(owned) removes those that earlier runs of this module made. What was there before, or was made by another,
+        stays; so does a service of ours in which another has put servers.
+      - V(all) removes them.
+      - What this module adds is recorded in C(/run/l4lb-ipvs) until the next boot, for each network namespace. To
+        adopt an identical entry, or to change one, does not make it ours.
+      - V(owned) and V(all) are refused where another controller is at work, C(kube-proxy) (its interface
+        C(kube-ipvs0)) or a C(keepalived) that has virtual servers.
     type: str
-    choices: [none]
+    choices: [none, owned, all]
     default: none
+  scope:
+    description:
+      - Which services the task may touch, by C(networks) (prefixes, such as V(192.0.2.0/24)), C(protocols) and
+        C(marks), each a list. A service must match all that are given; a firewall mark has neither network nor
+        protocol, and matches C(marks) alone.
+      - A purge does not look outside of it, and a listed service outside of it is an error. Without it everything is
+        in scope.
+    type: dict
+  keep_weights:
+    description:
+      - Whether a server that exists keeps its live weight, whatever its C(weight) here; for sites where something
+        else sets weights. RV(kept_weights) tells which.
+    type: bool
+    default: false
+  max_removals:
+    description:
+      - How much a purge may remove, of services and, separately, of servers, as a number or as a share such as V(25%)
+        of what is live in scope. A share always allows 10.
+      - Beyond it the task fails before anything is written, in check mode too, and shows the plan.
+      - A purge with nothing listed is likely a mistake, and no share allows it any removal but V(100%).
+      - It does not limit O(state=absent), which names what it removes.
+    type: raw
+    default: 25%
+  allow_actions:
+    description:
+      - The actions the plan may hold; a weight that goes to 0 is an V(edit_server), and the servers of a service that
+        goes are no V(remove_server). A plan with another one fails before anything is written, and is shown.
+    type: list
+    elements: str
+    choices: [add_service, edit_service, remove_service, add_server, edit_server, remove_server]
+    default: [add_service, edit_service, remove_service, add_server, edit_server, remove_server]
 seealso:
   - module: l4lb.ipvs.ipvs_service
   - module: l4lb.ipvs.ipvs_server
@@ -84,6 +134,18 @@ EXAMPLES = r"""
           - {address: 198.51.100.21}
           - {address: 198.51.100.22}
 
+- name: Make the inventory's services the only ones of ours, in one network
+  l4lb.ipvs.ipvs_table:
+    services: "{{ ipvs_services }}"
+    purge: owned
+    scope:
+      networks: [192.0.2.0/24]
+    max_removals: 5
+
+- name: Restore what ipvsadm -Sn saved, without taking anything away
+  l4lb.ipvs.ipvs_table:
+    src: /root/ipvsadm.rules
+
 - name: Bring back what ipvs_info told yesterday
   l4lb.ipvs.ipvs_table:
     services: "{{ yesterday.services }}"
@@ -100,6 +162,12 @@ counts:
   returned: success
   type: dict
   sample: {add_service: 1, add_server: 3}
+kept_weights:
+  description: A line for each server whose live weight is not the listed one, the first 100 of them.
+  returned: O(keep_weights=true)
+  type: list
+  elements: str
+  sample: ["-t 192.0.2.10:443 -r 198.51.100.11:8443 keeps weight 0 (listed: 1)"]
 operations:
   description: The operations in the notation of C(ipvsadm), the first 100 of them.
   returned: success
@@ -108,41 +176,42 @@ operations:
   sample: ["-A -t 192.0.2.10:443 -s mh -b mh-port", "-a -t 192.0.2.10:443 -r 198.51.100.11:8443 -m -w 1"]
 """
 
-from collections import Counter
 from typing import Any
 
-from ..module_utils import _argspec, _model
-from ..module_utils._converge import converge
-from ..module_utils._errors import Findings
+from ..module_utils import _model, _policy, _tablespec
+from ..module_utils._converge import capped, converge
 from ..module_utils._module import Task, run_module
+from ..module_utils._owners import refuse_others
+from ..module_utils._ownership import Register
 from ..module_utils._plan import Plan, plan
 
-ARGUMENT_SPEC = {
-    "services": {"type": "list", "elements": "dict", "required": True},
-    "purge": {"type": "str", "choices": ["none"], "default": "none"},
-    **_argspec.STATE,
-}
+ARGUMENT_SPEC = _tablespec.TABLE
+SOURCES = ("services", "src")
 
 
 def run(task: Task) -> dict[str, Any]:
-    findings = Findings()
-    listed = _model.parse_services(task.params["services"], "services", findings)
+    listed, policy = _tablespec.parse_table(task)
     absent = task.params["state"] == "absent"
-    if absent:
-        # what is legal but unwise in a service does not matter to its removal
-        findings.warnings.clear()
-    task.conclude(findings)
+    if policy.purge != "none":
+        refuse_others()
+    register = Register()
 
     def decide(table: _model.Table) -> Plan:
-        return plan(table, {}, unwanted_services=listed) if absent else plan(table, listed)
+        made = plan(table, {}, listed) if absent else policy.plan(table, listed, register.owned)
+        return policy.checked(made, listed)
 
-    result = converge(task, lambda client: client.table(listed), decide)
-    result["counts"] = dict(Counter(operation.action for operation in result.pop("plan").operations))
+    keys = listed if policy.purge == "none" else None
+    result = converge(task, lambda client: client.table(keys), decide, register)
+    told = result.pop("plan")
+    result["counts"] = _policy.counts(told)
+    if policy.keep_weights:
+        kept = _policy.kept_weights(told.current, listed)
+        result["kept_weights"] = capped(kept, len(kept))
     return result
 
 
 def main() -> None:
-    run_module(ARGUMENT_SPEC, run)
+    run_module(ARGUMENT_SPEC, run, mutually_exclusive=[SOURCES], required_one_of=[SOURCES])
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import hypothesis
 import pytest
 from ansible.module_utils import basic
 
-from plugins.module_utils import _client, _kernel, _module
+from plugins.module_utils import _client, _kernel, _module, _owners
 from tests.unit.fake_kernel import SCHEDULERS, Kernel
 
 # A machine under load is slow, which is no fault of the code.
@@ -32,7 +32,7 @@ def run_main(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Callable[..., di
 
     Warnings are in ``result["warnings"]``. The lock lives in the test's own directory.
     """
-    monkeypatch.setattr(_module, "LOCK_DIR", str(tmp_path / "lock"))
+    monkeypatch.setattr(_module, "STATE_DIR", str(tmp_path / "lock"))
 
     def run(main: Callable[[], None], params: dict[str, Any], check: bool = False, diff: bool = True) -> dict[str, Any]:
         warnings: list[str] = []
@@ -104,6 +104,8 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
     monkeypatch.setattr(_kernel, "PROC_IPVS", str(machine.proc))
     monkeypatch.setattr(_kernel, "SYS_MODULE", str(machine.sys))
     monkeypatch.setattr(_kernel, "LIB_MODULES", str(tmp_path / "modules"))
+    monkeypatch.setattr(_owners, "KEEPALIVED", str(tmp_path / "keepalived"))
+    monkeypatch.setattr(_owners, "PROC", str(tmp_path / "proc"))
     monkeypatch.setattr(_module.Task, "run", lambda dummy, argv, data=None: machine.run(argv, data))
     return machine
 

@@ -32,7 +32,12 @@ LAYERS = {
     "_wire": {"_errors", "_values", "_model"},
     "_client": {"_errors", "_values", "_model", "_wire"},
     "_apply": {"_errors", "_values", "_model", "_plan", "_wire"},
-    "_converge": {"_errors", "_values", "_kernel", "_module", "_model", "_argspec", "_plan", "_client", "_apply"},
+    "_ownership": {"_errors", "_module", "_model", "_plan", "_apply"},
+    "_policy": {"_errors", "_values", "_model", "_plan", "_ownership"},
+    "_ipvsadm": {"_errors"},
+    "_source": {"_errors", "_ipvsadm"},
+    "_tablespec": {"_errors", "_values", "_module", "_model", "_argspec", "_policy", "_source"},
+    "_converge": {"_errors", "_kernel", "_module", "_model", "_plan", "_client", "_apply", "_ownership"},
 }
 #: What of the core every other utility may import: each serves a purpose of its own, beside the IPVS table.
 COMMON = {"_errors", "_values", "_kernel", "_module", "_model"}

@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 import errno
-from typing import Any
+import itertools
+from typing import Any, Callable
 
 import pytest
 
+from plugins.module_utils._client import READINGS
 from plugins.module_utils._converge import capped, converge
 from plugins.module_utils._errors import Findings, Forbidden, InvalidInput, IpvsError, Unavailable
 from plugins.module_utils._model import Table, parse_services
 from plugins.module_utils._plan import Plan, plan
 from tests.unit.conftest import Machine
-from tests.unit.fake_kernel import WRITES
+from tests.unit.fake_kernel import WRITES, Kernel
 
 GUE = {"address": "198.51.100.12", "forward": "tun", "tunnel_type": "gue", "tunnel_port": 6080}
 WEB = {"address": "192.0.2.10", "port": 80, "scheduler": "mh", "servers": [{"address": "198.51.100.11"}, GUE]}
@@ -28,7 +30,7 @@ class Task:
     """What converge needs of a task."""
 
     def __init__(self, machine: Machine, check_mode: bool) -> None:
-        self.machine, self.check_mode = machine, check_mode
+        self.machine, self.check_mode, self.diff_mode = machine, check_mode, True
         self.warnings: list[str] = []
 
     def warn(self, warning: str) -> None:
@@ -159,10 +161,18 @@ def test_reading_back_finds_a_lie(machine: Machine) -> None:
     machine.kernel.lie = True
     with pytest.raises(IpvsError) as caught:
         run(machine, {**WEB, "scheduler": "rr"})
-    missing = "missing: -A -t 192.0.2.10:80 -s rr"
-    assert str(caught.value) == f"the kernel accepted the changes but does not hold them: {missing}"
-    assert caught.value.details["differences"] == [missing, f"found: {LINES[0]}"]
+    edit = "-E -t 192.0.2.10:80 -s rr"
+    assert str(caught.value) == f"the kernel accepted {edit} but holds {LINES[0]}"
+    assert caught.value.details["differences"] == [{"operation": edit, "found": LINES[0]}]
     assert caught.value.details["changed"]
+    assert caught.value.details["outcome"] == {"applied": [edit], "failed": [], "not_attempted": []}
+
+
+def test_reading_back_finds_what_was_lost(machine: Machine) -> None:
+    machine.kernel.lie = True
+    with pytest.raises(IpvsError) as caught:
+        run(machine, {"address": "192.0.2.20", "port": 80, "scheduler": "rr"})
+    assert str(caught.value) == "the kernel accepted -A -t 192.0.2.20:80 -s rr but holds nothing"
 
 
 def test_reading_back_finds_what_an_old_kernel_ignores(machine: Machine) -> None:
@@ -170,8 +180,7 @@ def test_reading_back_finds_what_an_old_kernel_ignores(machine: Machine) -> None
     with pytest.raises(IpvsError) as caught:
         run(machine, WEB)
     assert caught.value.details["differences"] == [
-        f"missing: {LINES[2]}",
-        "found: -a -t 192.0.2.10:80 -r 198.51.100.12:80 -i -w 1 --tun-type ipip",
+        {"operation": LINES[2], "found": "-a -t 192.0.2.10:80 -r 198.51.100.12:80 -i -w 1 --tun-type ipip"},
     ]
 
 
@@ -193,5 +202,201 @@ def test_a_missing_capability_is_told(machine: Machine) -> None:
 
 def test_long_lists_are_capped() -> None:
     lines = [str(number) for number in range(102)]
-    assert capped(lines[:100]) == lines[:100]
-    assert capped(lines) == [*lines[:100], "... and 2 more"]
+    assert capped(lines[:100], 100) == lines[:100]
+    assert capped(lines, 102) == capped(lines[:100], 102) == [*lines[:100], "... and 2 more"]
+
+
+# other writers
+
+RR = "-A -t 192.0.2.10:80 -s rr"
+
+
+def meanwhile(kernel: Kernel, command: str, *steps: Callable[[], Any]) -> None:
+    """Another writer takes one step right before each of the next requests of that name."""
+    left = list(steps)
+
+    def step(asked: str) -> None:
+        if asked == command and left:
+            left.pop(0)()
+
+    kernel.before = step
+
+
+def drop_server(kernel: Kernel, number: int = 0) -> None:
+    [service] = kernel.services.values()
+    del service.dests[sorted(service.dests)[number]]
+
+
+@pytest.mark.parametrize(
+    ("added", "operations"),
+    [
+        (LINES, []),
+        (LINES[:2], LINES[2:]),
+        ([RR], [*LINES[1:], "-E -t 192.0.2.10:80 -s mh"]),
+        ([RR, LINES[1].replace("-w 1", "-w 5"), LINES[2]], ["-E -t 192.0.2.10:80 -s mh", LINES[1].replace("-a", "-e")]),
+    ],
+)
+def test_what_another_adds_first_is_edited_or_left(machine: Machine, added: list[str], operations: list[str]) -> None:
+    kernel = machine.kernel
+    meanwhile(kernel, "NEW_SERVICE", lambda: kernel.restore("\n".join(added)))
+    result = run(machine, WEB)
+    assert result["operations"] == operations
+    assert result["changed"] == bool(operations)
+    assert kernel.save() == LINES
+
+
+@pytest.mark.parametrize("gone", [0, 1])
+def test_a_server_that_another_deletes_first_is_added(machine: Machine, gone: int) -> None:
+    kernel = machine.kernel
+    kernel.restore("\n".join([LINES[0], *(line.replace("-w 1", "-w 5") for line in LINES[1:])]))
+    meanwhile(kernel, "SET_DEST", lambda: drop_server(kernel, gone))
+    result = run(machine, WEB)
+    assert sorted(result["operations"]) == [LINES[1 + gone], LINES[2 - gone].replace("-a", "-e")]
+    assert kernel.save() == LINES
+
+
+def test_a_service_that_another_deletes_first_is_added(machine: Machine) -> None:
+    kernel = machine.kernel
+    kernel.restore("\n".join([RR, *LINES[1:]]))
+    meanwhile(kernel, "SET_SERVICE", kernel.services.clear)
+    assert run(machine, WEB)["operations"] == LINES
+    assert kernel.save() == LINES
+
+
+def remove(machine: Machine, unwanted: Callable[[Table], Any], *services: dict[str, Any]) -> dict[str, Any]:
+    table = wanted(*services)
+    task = Task(machine, False)
+    result = converge(task, lambda client: client.table(), lambda live: plan(live, table, *unwanted(live)))
+    result.pop("plan")
+    return result
+
+
+def every_service(live: Table) -> tuple[list[Any], list[Any]]:
+    return [key for key in live if key.port != 80], []
+
+
+def every_server(live: Table) -> tuple[list[Any], list[Any]]:
+    return [], [(key, server) for key in live for server in live[key].servers]
+
+
+@pytest.mark.parametrize(("command", "unwanted"), [("DEL_DEST", every_server), ("DEL_SERVICE", every_service)])
+def test_what_another_deletes_first_is_no_failure(machine: Machine, command: str, unwanted: Any) -> None:
+    kernel = machine.kernel
+    kernel.restore("\n".join(LINES).replace(":80", ":81"))
+    meanwhile(kernel, command, kernel.services.clear)
+    assert remove(machine, unwanted) == {
+        "changed": False,
+        "diff": {"before": "", "after": ""},
+        "operations": [],
+    }
+    assert kernel.writes.count(command) in (1, 2)
+
+
+def test_a_writer_without_end_fails_the_task_after_three_rounds(machine: Machine) -> None:
+    kernel = machine.kernel
+    kernel.restore("\n".join([LINES[0], LINES[1].replace("-w 1", "-w 5")]))
+
+    def undo(command: str) -> None:
+        if command == "SET_DEST":
+            drop_server(kernel)
+        elif command == "NEW_DEST":
+            kernel.restore(LINES[1].replace("-w 1", "-w 5"))
+
+    kernel.before = undo
+    with pytest.raises(IpvsError, match=r"the server is gone: another writer is changing the table$") as caught:
+        run(machine, {**WEB, "servers": WEB["servers"][:1]})
+    assert kernel.writes == ["SET_DEST", "NEW_DEST", "SET_DEST"]
+    assert caught.value.details["changed"] is False
+    assert caught.value.details["outcome"]["applied"] == []
+
+
+def test_a_failure_in_a_later_round_tells_the_earlier_ones(machine: Machine) -> None:
+    kernel = machine.kernel
+    meanwhile(kernel, "NEW_SERVICE", lambda: kernel.restore(RR))
+    kernel.refuse = {3: errno.ENOMEM}
+    with pytest.raises(IpvsError, match=r"^the kernel refused -E .*: the kernel is out of memory$") as caught:
+        run(machine, WEB)
+    assert caught.value.details["changed"]
+    assert caught.value.details["outcome"]["applied"] == LINES[1:]
+
+
+def test_a_refusal_to_go_on_tells_what_was_done(machine: Machine) -> None:
+    kernel = machine.kernel
+    table = wanted(WEB)
+    meanwhile(kernel, "NEW_SERVICE", lambda: kernel.restore(RR))
+
+    def decide(live: Table) -> Plan:
+        if live:
+            raise IpvsError("this is too much")
+        return plan(live, table)
+
+    with pytest.raises(IpvsError, match=r"^this is too much$") as caught:
+        converge(Task(machine, False), lambda client: client.table(), decide)
+    assert caught.value.details == {
+        "changed": True,
+        "outcome": {"applied": LINES[1:], "failed": [], "not_attempted": []},
+    }
+
+
+# two readings before a removal
+
+OTHER = "-A -t 192.0.2.20:81 -s rr"
+
+
+def at_each_reading(kernel: Kernel, *tables: list[str]) -> None:
+    """The table changes from one reading to the next, never within one, and ends as the last of ``tables``."""
+    asked = itertools.count()
+
+    def change(command: str) -> None:
+        if command == "GET_SERVICE":  # a reading begins and ends with one
+            number = next(asked)
+            if number % 2 == 0 and number // 2 < len(tables):
+                kernel.services.clear()
+                kernel.restore("\n".join(tables[number // 2]))
+
+    kernel.before = change
+
+
+def test_what_only_one_reading_shows_is_not_removed(machine: Machine) -> None:
+    at_each_reading(machine.kernel, [*LINES, OTHER], LINES)
+    assert not remove(machine, every_service, WEB)["changed"]
+    assert machine.kernel.writes == []
+
+
+def test_what_two_readings_show_is_removed(machine: Machine) -> None:
+    second = OTHER.replace("20", "30")
+    at_each_reading(machine.kernel, [*LINES, OTHER], [*LINES, OTHER, second], [*LINES, OTHER, second])
+    assert remove(machine, every_service, WEB)["operations"] == ["-D -t 192.0.2.20:81", "-D -t 192.0.2.30:81"]
+    assert machine.kernel.save() == LINES
+
+
+def test_readings_that_never_agree_are_told(machine: Machine) -> None:
+    tables = [[*LINES, OTHER.replace("20", str(20 + number))] for number in range(READINGS)]
+    at_each_reading(machine.kernel, *tables)
+    told = f"another writer keeps changing the IPVS table: {READINGS} readings led to different removals"
+    with pytest.raises(IpvsError, match=f"^{told}$"):
+        remove(machine, every_service, WEB)
+    assert machine.kernel.writes == []
+
+
+def test_readings_need_to_agree_about_removals_alone(machine: Machine) -> None:
+    heavier = [line.replace("-w 1", "-w 7") for line in LINES]
+    at_each_reading(machine.kernel, [*LINES, OTHER], [*heavier, OTHER])
+    result = remove(machine, every_service, WEB)
+    assert len(result["operations"]) == 3
+    commands = machine.kernel.commands
+    assert commands[: commands.index("SET_DEST")].count("GET_SERVICE") == 4
+    assert machine.kernel.save() == LINES
+
+
+def test_an_addition_needs_one_reading(machine: Machine) -> None:
+    run(machine, WEB)
+    assert machine.kernel.commands.index("NEW_SERVICE") == 1
+
+
+def test_a_service_that_vanishes_while_it_is_read_is_gone(machine: Machine) -> None:
+    kernel = machine.kernel
+    kernel.restore("\n".join([*LINES, OTHER]))
+    [key, dummy] = kernel.services
+    meanwhile(kernel, "GET_DEST", lambda: kernel.services.pop(key))
+    assert run(machine, WEB)["operations"] == LINES

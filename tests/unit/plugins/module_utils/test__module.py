@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -151,7 +152,7 @@ def test_a_namespace_is_known_by_device_and_inode() -> None:
 HOLDER = """
 import sys
 from plugins.module_utils import _module
-_module.LOCK_DIR = sys.argv[1]
+_module.STATE_DIR = sys.argv[1]
 print("waiting", flush=True)
 with _module.namespace_lock():
     print("holding", flush=True)
@@ -180,7 +181,7 @@ def process(directory: Path) -> Iterator[subprocess.Popen[str]]:
 @pytest.fixture
 def lock_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     directory = tmp_path / "lock"
-    monkeypatch.setattr(_module, "LOCK_DIR", str(directory))
+    monkeypatch.setattr(_module, "STATE_DIR", str(directory))
     return directory
 
 
@@ -217,6 +218,16 @@ def test_the_lock_is_for_its_owner_alone(lock_dir: Path) -> None:
         assert lock_dir.stat().st_mode & 0o777 == 0o700
     with namespace_lock(0):
         assert path.read_text() == str(os.getpid())
+
+
+@pytest.mark.parametrize("denied", ["makedirs", "open"])
+def test_the_lock_is_refused_to_another_user(lock_dir: Path, monkeypatch: pytest.MonkeyPatch, denied: str) -> None:
+    def deny(*dummy: Any, **options: Any) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(_module.os, denied, deny)
+    with pytest.raises(Forbidden, match="become: true"), namespace_lock(0):
+        pass
 
 
 @pytest.mark.parametrize(

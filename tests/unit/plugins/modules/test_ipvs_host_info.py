@@ -10,7 +10,7 @@ from typing import Any, Callable
 
 import pytest
 
-from plugins.module_utils import _host, _module
+from plugins.module_utils import _host, _module, _owners
 from plugins.modules import ipvs_host_info
 
 LINKS = [
@@ -28,10 +28,17 @@ LINKS = [
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty host; tests fill the directories of the files they are about."""
-    for name in ("SYS_MODULE", "LIB_MODULES", "PROC", "SYS_NET", "KEEPALIVED"):
+    places = (
+        (_host, "SYS_MODULE"),
+        (_host, "LIB_MODULES"),
+        (_host, "PROC"),
+        (_owners, "PROC"),
+        (_owners, "KEEPALIVED"),
+    )
+    for module, name in places:
         directory = tmp_path / name
-        directory.mkdir()
-        monkeypatch.setattr(_host, name, str(directory))
+        directory.mkdir(exist_ok=True)
+        monkeypatch.setattr(module, name, str(directory))
     return tmp_path
 
 
@@ -172,9 +179,9 @@ def test_the_older_iptables_is_asked_only_if_its_table_is_loaded(
     assert read(**{"iptables-legacy": "-P FORWARD ACCEPT\n"})["forward"] == []
 
 
-def test_kube_proxy_is_known_by_its_device(host: Path) -> None:
-    (host / "SYS_NET" / "kube-ipvs0").mkdir()
-    assert _host.owners() == ["kube-proxy (device kube-ipvs0)"]
+def test_kube_proxy_is_known_by_its_device(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_owners.socket, "if_nameindex", lambda: [(1, "lo"), (2, "kube-ipvs0")])
+    assert _owners.owners() == ["kube-proxy (device kube-ipvs0)"]
 
 
 def test_keepalived_owns_the_table_if_it_runs_with_virtual_servers(host: Path) -> None:
@@ -182,10 +189,10 @@ def test_keepalived_owns_the_table_if_it_runs_with_virtual_servers(host: Path) -
     extra.parent.mkdir()
     extra.write_text("global_defs {}\n  virtual_server 192.0.2.10 80 {\n}\n")
     (host / "KEEPALIVED" / "keepalived.conf").write_text("# virtual_server none\nvrrp_instance a {}\n")
-    assert _host.owners() == []
+    assert _owners.owners() == []
     (host / "PROC" / "77").mkdir()
     (host / "PROC" / "77" / "comm").write_text("keepalived\n")
-    assert _host.owners() == [f"keepalived (virtual_server in {extra})"]
+    assert _owners.owners() == [f"keepalived (virtual_server in {extra})"]
 
 
 def test_the_way_in_is_found_at_the_nearest_parent_that_knows_it(host: Path) -> None:

@@ -239,9 +239,10 @@ def test_bad_input_is_refused_before_the_kernel_is_asked(
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({}, "missing required arguments: services"),
+        ({}, "one of the following is required: services, src"),
+        ({"services": [], "src": "/x"}, "parameters are mutually exclusive: services|src"),
         ({"services": "192.0.2.10"}, "services"),
-        ({"services": [], "purge": "everything"}, "value of purge must be one of: none, got: everything"),
+        ({"services": [], "purge": "everything"}, "value of purge must be one of: none, owned, all, got: everything"),
         ({"services": [], "state": "gone"}, "value of state must be one of: present, absent, got: gone"),
         ({"services": [], "serivces": []}, "Unsupported parameters"),
         ({"services": [], "netns": "../x"}, "netns: no such network namespace; known: "),

@@ -1,0 +1,148 @@
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection: nothing outside l4lb.ipvs may import it.
+
+"""The commands that ``ipvsadm -Sn`` prints and ``ipvsadm -R`` takes, as the list of services of ipvs_table. Pure.
+
+Only the translation of options is here; what the values mean, and whether they are right, is the model's.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import Any, Optional
+
+from ._errors import Findings
+
+_PROTOCOLS = {
+    "-t": "tcp",
+    "--tcp-service": "tcp",
+    "-u": "udp",
+    "--udp-service": "udp",
+    "--sctp-service": "sctp",
+}
+_FORWARDS = {
+    "-m": "nat",
+    "--masquerading": "nat",
+    "-i": "tun",
+    "--ipip": "tun",
+    "-g": "dr",
+    "--gatewaying": "dr",
+}
+_CHECKSUMS = {"--tun-nocsum": "none", "--tun-csum": "csum", "--tun-remcsum": "remcsum"}
+#: Options that take a value, and the key it goes to.
+_SERVICE_VALUES = {
+    "-s": "scheduler",
+    "--scheduler": "scheduler",
+    "-p": "persistence_timeout",
+    "--persistent": "persistence_timeout",
+    "-M": "persistence_netmask",
+    "--netmask": "persistence_netmask",
+    "--pe": "persistence_engine",
+    "-b": "scheduler_flags",
+    "--sched-flags": "scheduler_flags",
+}
+_SERVER_VALUES = {
+    "-w": "weight",
+    "--weight": "weight",
+    "-x": "upper_threshold",
+    "--u-threshold": "upper_threshold",
+    "-y": "lower_threshold",
+    "--l-threshold": "lower_threshold",
+    "--tun-type": "tunnel_type",
+    "--tun-port": "tunnel_port",
+}
+_ADD_SERVICE = ("-A", "--add-service")
+_ADD_SERVER = ("-a", "--add-server")
+_KEY = ("fwmark", "family", "protocol", "address", "port")
+#: ipvsadm's own when -p has no value.
+_DEFAULT_PERSISTENCE = 300
+_ENDPOINT = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<v4>[^:\[\]]*))(?::(?P<port>.*))?\Z")
+
+
+class _Bad(Exception):
+    pass
+
+
+def parse(text: str, path: str, findings: Findings) -> list[dict[str, Any]]:
+    """Lines of ``-A`` and ``-a`` -> services in input keys, in the order of the lines; problems name the line.
+
+    Blank lines and comments (``#``) are passed over. A server's service must stand before it.
+    """
+    services: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            words = shlex.split(line, comments=True)
+            if words:
+                _command(words, services)
+        except (_Bad, ValueError) as error:
+            findings.problem(f"{path} line {number}", str(error), line)
+    return list(services.values())
+
+
+def _command(words: list[str], services: dict[tuple[Any, ...], dict[str, Any]]) -> None:
+    if words[0] not in _ADD_SERVICE + _ADD_SERVER:
+        raise _Bad("must begin with -A or -a")
+    service: dict[str, Any] = {}
+    server: dict[str, Any] = {}
+    rest = words[1:]
+    while rest:
+        option = rest.pop(0)
+        if option in _PROTOCOLS:
+            address, port = _endpoint(_value(option, rest))
+            service.update(protocol=_PROTOCOLS[option], address=address, port=port if port is not None else 0)
+        elif option in ("-f", "--fwmark-service"):
+            service["fwmark"] = _value(option, rest)
+            service.setdefault("family", "ipv4")
+        elif option in ("-6", "--ipv6"):
+            service["family"] = "ipv6"
+        elif option in ("-o", "--ops"):
+            service["one_packet"] = True
+        elif option in ("-p", "--persistent"):
+            bare = not rest or rest[0].startswith("-")
+            service["persistence_timeout"] = _DEFAULT_PERSISTENCE if bare else rest.pop(0)
+        elif option in ("-b", "--sched-flags"):
+            service["scheduler_flags"] = _value(option, rest).split(",")
+        elif option in _SERVICE_VALUES:
+            service[_SERVICE_VALUES[option]] = _value(option, rest)
+        elif option in ("-r", "--real-server"):
+            address, server_port = _endpoint(_value(option, rest))
+            server["address"] = address
+            if server_port is not None:
+                server["port"] = server_port
+        elif option in _FORWARDS:
+            server["forward"] = _FORWARDS[option]
+        elif option in _CHECKSUMS:
+            server["tunnel_checksum"] = _CHECKSUMS[option]
+        elif option in _SERVER_VALUES:
+            server[_SERVER_VALUES[option]] = _value(option, rest)
+        else:
+            raise _Bad(f"unknown option {option}")
+    key = tuple(service.get(name) for name in _KEY)
+    if words[0] in _ADD_SERVICE:
+        if server:
+            raise _Bad("has options of a server")
+        if key in services:
+            raise _Bad("names a service a second time")
+        services[key] = {**service, "servers": []}
+    elif service.keys() - set(_KEY):
+        raise _Bad("has options of a service")
+    elif key not in services:
+        raise _Bad("its service does not stand before it")
+    else:
+        services[key]["servers"].append(server)
+
+
+def _value(option: str, rest: list[str]) -> str:
+    if not rest:
+        raise _Bad(f"{option} needs a value")
+    return rest.pop(0)
+
+
+def _endpoint(written: str) -> tuple[str, Optional[str]]:
+    match = _ENDPOINT.match(written)
+    if not match:
+        raise _Bad(f"not an address with a port: {written}")
+    return match["v6"] if match["v6"] is not None else match["v4"], match["port"]

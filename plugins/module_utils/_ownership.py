@@ -1,0 +1,144 @@
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection: nothing outside l4lb.ipvs may import it.
+
+"""Which entries of the table are ours. The kernel keeps no owner, so a file does, for as long as the kernel keeps the
+table: it is void after a boot and in another network namespace.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from . import _module
+from ._apply import Outcome, raced
+from ._errors import Forbidden, IpvsError
+from ._model import Server, ServerKey, ServiceKey
+from ._plan import Operation
+
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
+
+class Owned(NamedTuple):
+    """The services that runs of ours have made, and the servers, whoever made their service."""
+
+    services: frozenset[ServiceKey] = frozenset()
+    servers: frozenset[tuple[ServiceKey, ServerKey]] = frozenset()
+
+    def joined(self, operations: Iterable[Operation]) -> Owned:
+        """This and what ``operations`` add."""
+        added = [operation for operation in operations if operation.before is None]
+        services = (one.key for one in added if one.action == "add_service")
+        servers = ((one.key, one.after.key) for one in added if isinstance(one.after, Server))
+        return Owned(self.services.union(services), self.servers.union(servers))
+
+    def without(self, operations: Iterable[Operation]) -> Owned:
+        """This, without what ``operations`` are about; a service that was there takes its servers along."""
+        services, whole, servers = set(), set(), set()
+        for one in operations:
+            subject = one.after or one.before
+            if isinstance(subject, Server):
+                servers.add((one.key, subject.key))
+                continue
+            services.add(one.key)
+            if one.before is not None:
+                whole.add(one.key)
+        kept = (pair for pair in self.servers if pair[0] not in whole and pair not in servers)
+        return Owned(self.services - services, frozenset(kept))
+
+
+class Register:
+    """The file that holds :class:`Owned` for one network namespace, readable by root only."""
+
+    def __init__(self) -> None:
+        self.path = os.path.join(_module.STATE_DIR, f"{_module.namespace_id()}.owned")
+        self.owned = self._load()
+
+    def claim(self, operations: Iterable[Operation]) -> None:
+        """Write down what ``operations`` are about to add as ours."""
+        self._store(self.owned.joined(operations))
+
+    def settle(self, outcome: Outcome) -> None:
+        """Strike out what was removed, what was claimed and not added, and what came or went by another's hand."""
+        lost = [one for one in outcome.applied if one.after is None]
+        lost += [one for one in outcome.not_attempted if one.before is None]
+        lost += [one for one, number in outcome.failed if one.before is None or raced(one, number)]
+        if lost:
+            self._store(self.owned.without(lost))
+
+    def _load(self) -> Owned:
+        """What is ours; nothing if the file is not there or is from before the last boot.
+
+        :raises IpvsError: the file cannot be read or understood.
+        """
+        try:
+            with open(self.path, encoding="ascii") as file:
+                held = json.load(file)
+            if held["boot_id"] != _boot_id():
+                return Owned()
+            servers = ((_service_key(*key), listed) for key, listed in held["servers"])
+            return Owned(
+                frozenset(_service_key(*key) for key in held["services"]),
+                frozenset((key, _server_key(*server)) for key, listed in servers for server in listed),
+            )
+        except FileNotFoundError:
+            return Owned()
+        except PermissionError:
+            raise Forbidden(f"{self.path} is for root alone: run the task as root (become: true)") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise IpvsError(
+                f"the ownership file {self.path} cannot be understood ({error}): remove it, and nothing counts as ours"
+            ) from None
+
+    def _store(self, owned: Owned) -> None:
+        """Replace the file, whole or not at all, if there is something new.
+
+        :raises IpvsError: it cannot be written.
+        """
+        if owned == self.owned:
+            return
+        servers: dict[ServiceKey, list[tuple[Any, ...]]] = {}
+        for key, server in owned.servers:
+            servers.setdefault(key, []).append(_plain_server(server))
+        held = {
+            "boot_id": _boot_id(),
+            "services": [_plain_service(key) for key in owned.services],
+            "servers": [(_plain_service(key), listed) for key, listed in servers.items()],
+        }
+        staged = f"{self.path}.new"
+        try:
+            os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
+            descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            with open(descriptor, "w", encoding="ascii") as file:
+                file.write(json.dumps(held, separators=(",", ":")))  # json.dump would take the slow encoder
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(staged, self.path)
+        except OSError as error:
+            raise IpvsError(f"the ownership file {self.path} cannot be written: {error.strerror}") from None
+        self.owned = owned
+
+
+def _boot_id() -> str:
+    with open(BOOT_ID, encoding="ascii") as file:
+        return file.read().strip()
+
+
+def _plain_service(key: ServiceKey) -> tuple[Any, ...]:
+    return key.fwmark, key.family, key.protocol, key.address.hex(), key.port
+
+
+def _service_key(fwmark: int, family: int, protocol: int, address: str, port: int) -> ServiceKey:
+    return ServiceKey(fwmark, family, protocol, bytes.fromhex(address), port)
+
+
+def _plain_server(key: ServerKey) -> tuple[Any, ...]:
+    return key.family, key.address.hex(), key.port
+
+
+def _server_key(family: int, address: str, port: int) -> ServerKey:
+    return ServerKey(family, bytes.fromhex(address), port)

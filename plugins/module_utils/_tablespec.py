@@ -1,0 +1,59 @@
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection: nothing outside l4lb.ipvs may import it.
+
+"""AnsibleModule's spec of a whole table, and the way from a task's options to the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import _argspec, _model, _values
+from ._errors import Findings
+from ._module import Task
+from ._policy import ACTION_WORDS, PURGES, Policy, check_scope, limit, parse_scope
+from ._values import Field
+
+_LIMIT_FIELDS = (Field("max_removals", limit),)
+TABLE: dict[str, Any] = {
+    "services": {"type": "list", "elements": "dict"},
+    "src": {"type": "path"},
+    "purge": {"type": "str", "choices": list(PURGES), "default": "none"},
+    "scope": {"type": "dict"},
+    "keep_weights": {"type": "bool", "default": False},
+    "max_removals": {"type": "raw", "default": "25%"},
+    "allow_actions": {
+        "type": "list",
+        "elements": "str",
+        "choices": list(ACTION_WORDS),
+        "default": list(ACTION_WORDS),
+    },
+    **_argspec.STATE,
+}
+
+
+def parse_table(task: Task) -> tuple[_model.Table, Policy]:
+    """The services that a task lists, in its options or in a file, and what it allows.
+
+    :raises InvalidInput: one of them is bad.
+    """
+    params, findings = task.params, Findings()
+    source = "services" if params["src"] is None else "src"
+    value = params["services"]
+    if source == "src":
+        from . import _source  # most tasks do without it
+
+        value = _source.load(params["src"], findings)
+    listed = _model.parse_services(value, source, findings)
+    scope = parse_scope(params["scope"], findings)
+    limits = _values.record(_LIMIT_FIELDS, {"max_removals": params["max_removals"]}, "", findings) or {}
+    check_scope(listed, scope, source, findings)
+    if params["state"] == "absent":
+        # what is legal but unwise in a service does not matter to its removal
+        findings.warnings.clear()
+        if params["purge"] != "none":
+            findings.problem("purge", "means nothing with state absent", params["purge"])
+    task.conclude(findings)
+    allowed = tuple(params["allow_actions"])
+    return listed, Policy(params["purge"], scope, params["keep_weights"], limits["max_removals"], allowed)

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""ipvsadm's commands as services."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from plugins.module_utils._errors import Findings
+from plugins.module_utils._ipvsadm import parse
+from plugins.module_utils._model import Table, parse_services, table_lines
+from tests.unit import strategies
+
+
+def services(text: str) -> list[dict[str, Any]]:
+    findings = Findings()
+    found = parse(text, "src", findings)
+    findings.raise_problems()
+    return found
+
+
+def table(text: str) -> Table:
+    findings = Findings()
+    found = parse_services(services(text), "src", findings)
+    findings.raise_problems()
+    return found
+
+
+def problems(text: str) -> list[str]:
+    findings = Findings()
+    parse(text, "src", findings)
+    return [str(one) for one in findings.problems]
+
+
+@given(strategies.tables())
+def test_what_is_printed_is_read_back(held: Table) -> None:
+    assert table("\n".join(table_lines(held))) == held
+
+
+@given(strategies.tables())
+def test_the_order_of_services_makes_no_difference(held: Table) -> None:
+    newest_first = [line for key in sorted(held, reverse=True) for line in table_lines({key: held[key]})]
+    assert table("\n".join(newest_first)) == held
+
+
+WEB = {"protocol": "tcp", "address": "192.0.2.10", "port": "80"}
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("-t 192.0.2.10:80", WEB),
+        ("--tcp-service 192.0.2.10:80", WEB),
+        ("-u 192.0.2.10:80", {**WEB, "protocol": "udp"}),
+        ("--udp-service 192.0.2.10:80", {**WEB, "protocol": "udp"}),
+        ("--sctp-service 192.0.2.10:80", {**WEB, "protocol": "sctp"}),
+        ("-t [2001:db8::10]:80", {**WEB, "address": "2001:db8::10"}),
+        ("-t 192.0.2.10", {**WEB, "port": 0}),
+        ("-f 7", {"fwmark": "7", "family": "ipv4"}),
+        ("--fwmark-service 7", {"fwmark": "7", "family": "ipv4"}),
+        ("-f 7 -6", {"fwmark": "7", "family": "ipv6"}),
+        ("--ipv6 -f 7", {"fwmark": "7", "family": "ipv6"}),
+        ("-t 192.0.2.10:80 -s rr", {**WEB, "scheduler": "rr"}),
+        ("--scheduler rr -t 192.0.2.10:80", {**WEB, "scheduler": "rr"}),
+        ("-t 192.0.2.10:80 -p 60", {**WEB, "persistence_timeout": "60"}),
+        ("-t 192.0.2.10:80 --persistent 60", {**WEB, "persistence_timeout": "60"}),
+        ("-t 192.0.2.10:80 -p", {**WEB, "persistence_timeout": 300}),
+        ("-t 192.0.2.10:80 -p -s rr", {**WEB, "persistence_timeout": 300, "scheduler": "rr"}),
+        ("-t 192.0.2.10:80 -M 255.255.0.0", {**WEB, "persistence_netmask": "255.255.0.0"}),
+        ("-t 192.0.2.10:80 --netmask 24", {**WEB, "persistence_netmask": "24"}),
+        ("-t 192.0.2.10:80 --pe sip", {**WEB, "persistence_engine": "sip"}),
+        ("-t 192.0.2.10:80 -o", {**WEB, "one_packet": True}),
+        ("-t 192.0.2.10:80 --ops", {**WEB, "one_packet": True}),
+        ("-t 192.0.2.10:80 -b mh-port,mh-fallback", {**WEB, "scheduler_flags": ["mh-port", "mh-fallback"]}),
+        ("-t 192.0.2.10:80 --sched-flags flag-3", {**WEB, "scheduler_flags": ["flag-3"]}),
+    ],
+)
+@pytest.mark.parametrize("command", ["-A", "--add-service"])
+def test_every_option_of_a_service(command: str, options: str, expected: dict[str, Any]) -> None:
+    assert services(f"{command} {options}") == [{**expected, "servers": []}]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("-r 198.51.100.11:8080", {"address": "198.51.100.11", "port": "8080"}),
+        ("--real-server 198.51.100.11:8080", {"address": "198.51.100.11", "port": "8080"}),
+        ("-r 198.51.100.11", {"address": "198.51.100.11"}),
+        ("-r [2001:db8::11]:8080", {"address": "2001:db8::11", "port": "8080"}),
+        ("-r [2001:db8::11]", {"address": "2001:db8::11"}),
+        ("-m", {"forward": "nat"}),
+        ("--masquerading", {"forward": "nat"}),
+        ("-i", {"forward": "tun"}),
+        ("--ipip", {"forward": "tun"}),
+        ("-g", {"forward": "dr"}),
+        ("--gatewaying", {"forward": "dr"}),
+        ("-w 5", {"weight": "5"}),
+        ("--weight 5", {"weight": "5"}),
+        ("-x 9", {"upper_threshold": "9"}),
+        ("--u-threshold 9", {"upper_threshold": "9"}),
+        ("-y 3", {"lower_threshold": "3"}),
+        ("--l-threshold 3", {"lower_threshold": "3"}),
+        ("--tun-type gue", {"tunnel_type": "gue"}),
+        ("--tun-port 6080", {"tunnel_port": "6080"}),
+        ("--tun-nocsum", {"tunnel_checksum": "none"}),
+        ("--tun-csum", {"tunnel_checksum": "csum"}),
+        ("--tun-remcsum", {"tunnel_checksum": "remcsum"}),
+    ],
+)
+@pytest.mark.parametrize("command", ["-a", "--add-server"])
+def test_every_option_of_a_server(command: str, options: str, expected: dict[str, Any]) -> None:
+    text = f"-A -t 192.0.2.10:80\n{command} -t 192.0.2.10:80 {options}"
+    assert services(text) == [{**WEB, "servers": [expected]}]
+
+
+def test_blank_lines_and_comments_are_passed_over() -> None:
+    assert services("\n# ours\n\n  -A -t 192.0.2.10:80  # the web\n\t\n") == [{**WEB, "servers": []}]
+
+
+def test_defaults_are_those_of_ipvsadm() -> None:
+    assert table_lines(table("-A -t 192.0.2.10:80\n-a -t 192.0.2.10:80 -r 198.51.100.11\n-A -f 7")) == [
+        "-A -t 192.0.2.10:80 -s wlc",
+        "-a -t 192.0.2.10:80 -r 198.51.100.11:80 -g -w 1",
+        "-A -f 7 -s wlc",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("-A -t 192.0.2.20:80 --color", "unknown option --color"),
+        ("-A -t 192.0.2.20:80 rr", "unknown option rr"),
+        ("-A -t 192.0.2.20:80 -s", "-s needs a value"),
+        ("-A -t", "-t needs a value"),
+        ("-A -t 192.0.2.20:80 -w 5", "has options of a server"),
+        ("-A -t 192.0.2.10:80", "names a service a second time"),
+        ("-A -t [2001:db8::10:80", "not an address with a port: [2001:db8::10:80"),
+        ("-A -t '192.0.2.20:80", "No closing quotation"),
+        ("-a -t 192.0.2.10:80 -r 198.51.100.11:80 -s rr", "has options of a service"),
+        ("-a -t 192.0.2.20:80 -r 198.51.100.11:80", "its service does not stand before it"),
+        ("-a -u 192.0.2.10:80 -r 198.51.100.11:80", "its service does not stand before it"),
+        ("-C", "must begin with -A or -a"),
+        ("-E -t 192.0.2.10:80 -s rr", "must begin with -A or -a"),
+        ("ipvsadm -A -t 192.0.2.20:80", "must begin with -A or -a"),
+    ],
+)
+def test_a_bad_line_is_named(line: str, told: str) -> None:
+    assert problems(f"-A -t 192.0.2.10:80\n\n{line}\n") == [f"src line 3: {told} (got {line!r})"]
+
+
+def test_every_bad_line_is_told() -> None:
+    assert len(problems("-A --one\n-A --two\n")) == 2
+
+
+def test_a_bad_value_is_left_to_the_model() -> None:
+    findings = Findings()
+    found = services("-A -t web:http -s best\n-a -t web:http -r 198.51.100.11:80 -w many")
+    parse_services(found, "src", findings)
+    assert [one.path for one in findings.problems] == [
+        "src[0].address",
+        "src[0].port",
+        "src[0].scheduler",
+        "src[0].servers[0].weight",
+    ]

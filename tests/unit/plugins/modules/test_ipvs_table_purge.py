@@ -1,0 +1,416 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What ipvs_table takes away, and what keeps it from taking too much, on a fake kernel."""
+
+from __future__ import annotations
+
+import errno
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plugins.module_utils import _module, _ownership
+from plugins.modules.ipvs_server import main as server_main
+from plugins.modules.ipvs_service import main as service_main
+from plugins.modules.ipvs_table import main
+from tests.unit.conftest import Machine
+from tests.unit.fake_kernel import Kernel
+
+WEB = {"address": "192.0.2.10", "port": 80, "servers": [{"address": "198.51.100.11"}, {"address": "198.51.100.12"}]}
+DNS = {"address": "192.0.2.10", "port": 53, "protocol": "udp", "servers": [{"address": "198.51.100.21"}]}
+MARK = {"fwmark": 7, "family": "ipv6", "servers": [{"address": "2001:db8::11"}]}
+WEB_LINES = [
+    "-A -t 192.0.2.10:80 -s wlc",
+    "-a -t 192.0.2.10:80 -r 198.51.100.11:80 -g -w 1",
+    "-a -t 192.0.2.10:80 -r 198.51.100.12:80 -g -w 1",
+]
+DNS_LINES = ["-A -u 192.0.2.10:53 -s wlc", "-a -u 192.0.2.10:53 -r 198.51.100.21:53 -g -w 1"]
+FOREIGN = [
+    "-A -t 192.0.2.99:443 -s rr -p 60",
+    "-a -t 192.0.2.99:443 -r 198.51.100.99:443 -g -w 9",
+    "-A -f 7 -s rr",
+]
+FOREIGN_SERVER = "-a -t 192.0.2.10:80 -r 198.51.100.99:80 -m -w 7 -x 9 -y 3"
+
+
+@pytest.fixture
+def run(run_main: Any, kernel: Kernel) -> Any:
+    """run(services, **options) -> the result of ipvs_table, which is what check mode foretold."""
+
+    def run(services: list[dict[str, Any]], **options: Any) -> dict[str, Any]:
+        checked = run_main(main, {"services": services, **options}, check=True)
+        done = run_main(main, {"services": services, **options})
+        assert done == checked
+        return done
+
+    return run
+
+
+def changed(result: dict[str, Any]) -> list[str]:
+    assert not result["failed"], result["msg"]
+    return result["operations"]
+
+
+@pytest.mark.parametrize("purge", ["none", "owned"])
+def test_what_is_foreign_stays(run: Any, kernel: Kernel, purge: str) -> None:
+    kernel.restore("\n".join(FOREIGN))
+    changed(run([WEB], purge=purge))
+    kernel.restore(FOREIGN_SERVER)
+    assert changed(run([WEB], purge=purge)) == []
+    assert changed(run([DNS], purge=purge)) == [
+        *DNS_LINES,
+        *(["-d -t 192.0.2.10:80 -r 198.51.100.11:80", "-d -t 192.0.2.10:80 -r 198.51.100.12:80"] * (purge == "owned")),
+    ]
+    assert set(kernel.save()) >= {*FOREIGN, FOREIGN_SERVER, WEB_LINES[0]}
+
+
+def test_what_earlier_runs_made_and_is_not_listed_goes(run: Any, kernel: Kernel) -> None:
+    kernel.restore("\n".join(FOREIGN))
+    changed(run([WEB]))
+    changed(run([DNS], purge="none"))
+    assert changed(run([{**WEB, "servers": WEB["servers"][:1]}], purge="owned")) == [
+        "-d -t 192.0.2.10:80 -r 198.51.100.12:80",
+        "-D -u 192.0.2.10:53",
+    ]
+    assert changed(run([DNS], purge="owned")) == [*DNS_LINES, "-D -t 192.0.2.10:80"]
+    assert sorted(kernel.save()) == sorted([*FOREIGN, *DNS_LINES])
+
+
+def test_all_removes_what_is_not_listed_and_shows_it(run: Any, kernel: Kernel) -> None:
+    kernel.restore("\n".join([*FOREIGN, *WEB_LINES, FOREIGN_SERVER]))
+    result = run([WEB], purge="all")
+    assert changed(result) == ["-d -t 192.0.2.10:80 -r 198.51.100.99:80", "-D -t 192.0.2.99:443", "-D -f 7"]
+    assert result["counts"] == {"remove_service": 2, "remove_server": 1}
+    assert set(result["diff"]["before"].splitlines()) >= {*FOREIGN, FOREIGN_SERVER}
+    assert kernel.save() == WEB_LINES
+
+
+def test_adopting_an_identical_entry_does_not_make_it_ours(run: Any, kernel: Kernel) -> None:
+    kernel.restore("\n".join(WEB_LINES))
+    assert changed(run([WEB], purge="owned")) == []
+    assert changed(run([DNS], purge="owned")) == DNS_LINES
+    assert kernel.save() == [*WEB_LINES, *DNS_LINES]
+
+
+def test_editing_an_entry_does_not_make_it_ours(run: Any, kernel: Kernel) -> None:
+    kernel.restore("\n".join(WEB_LINES))
+    edited = {**WEB, "scheduler": "rr", "servers": [{**server, "weight": 3} for server in WEB["servers"]]}
+    assert len(changed(run([edited], purge="owned"))) == 3
+    held = kernel.save()
+    changed(run([DNS], purge="owned"))
+    assert kernel.save() == [*held, *DNS_LINES]
+
+
+def test_a_server_of_ours_leaves_a_service_of_another(run: Any, kernel: Kernel) -> None:
+    kernel.restore(WEB_LINES[0])
+    changed(run([WEB]))
+    assert changed(run([DNS], purge="owned"))[2:] == [
+        "-d -t 192.0.2.10:80 -r 198.51.100.11:80",
+        "-d -t 192.0.2.10:80 -r 198.51.100.12:80",
+    ]
+    assert kernel.save() == [WEB_LINES[0], *DNS_LINES]
+
+
+# the record
+
+
+def record() -> Path:
+    return Path(_ownership.Register().path)
+
+
+def test_single_object_modules_record_nothing(run: Any, run_main: Any, kernel: Kernel) -> None:
+    service = {"address": "192.0.2.10", "port": 80}
+    assert changed(run_main(service_main, service)) == [WEB_LINES[0]]
+    assert changed(run_main(server_main, {"service": service, "address": "198.51.100.11"})) == [WEB_LINES[1]]
+    assert not record().exists()
+    changed(run([DNS], purge="owned"))
+    assert kernel.save() == [*WEB_LINES[:2], *DNS_LINES]
+
+
+def test_single_object_modules_strike_out_what_they_delete(run: Any, run_main: Any, kernel: Kernel) -> None:
+    service = {"address": "192.0.2.10", "port": 80}
+    changed(run([WEB, DNS]))
+    changed(run_main(server_main, {"service": service, "address": "198.51.100.11", "state": "absent"}))
+    changed(run_main(service_main, {"address": "192.0.2.10", "port": 53, "protocol": "udp", "state": "absent"}))
+    kernel.restore("\n".join([WEB_LINES[1], *DNS_LINES]))
+    assert changed(run([MARK], purge="owned"))[2:] == ["-d -t 192.0.2.10:80 -r 198.51.100.12:80"]
+    assert set(kernel.save()) > {*WEB_LINES[:2], *DNS_LINES}
+
+
+def test_absent_strikes_out_what_it_removes(run: Any, kernel: Kernel) -> None:
+    changed(run([WEB]))
+    changed(run([WEB], state="absent"))
+    kernel.restore("\n".join(WEB_LINES))
+    assert changed(run([DNS], purge="owned")) == DNS_LINES
+
+
+def test_check_mode_records_nothing(run_main: Any) -> None:
+    changed(run_main(main, {"services": [WEB]}, check=True))
+    assert not record().parent.exists()
+
+
+@pytest.mark.parametrize("what", ["boot", "namespace"])
+def test_ownership_ends_with_the_boot_and_at_the_namespace(
+    run: Any, kernel: Kernel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str
+) -> None:
+    changed(run([WEB]))
+    if what == "boot":
+        (tmp_path / "boot_id").write_text("another boot\n")
+        monkeypatch.setattr(_ownership, "BOOT_ID", str(tmp_path / "boot_id"))
+    else:
+        monkeypatch.setattr(_module, "namespace_id", lambda: "4-4026532000")
+    changed(run([DNS], purge="owned"))
+    assert kernel.save() == [*WEB_LINES, *DNS_LINES]
+
+
+@pytest.mark.parametrize("purge", ["none", "owned"])
+def test_a_record_that_is_none_stops_the_task(run_main: Any, kernel: Kernel, purge: str) -> None:
+    changed(run_main(main, {"services": [WEB]}))
+    record().write_text("{")
+    kernel.commands.clear()
+    result = run_main(main, {"services": [], "purge": purge})
+    assert "cannot be understood" in result["msg"]
+    assert kernel.commands == []
+
+
+class Crash(BaseException):
+    """The process is killed."""
+
+
+@pytest.mark.parametrize("request_number", range(9))
+def test_a_crash_leaves_nothing_that_a_later_run_does_not_know(
+    run_main: Any, kernel: Kernel, request_number: int
+) -> None:
+    changed(run_main(main, {"services": [MARK]}))
+    kernel.commands.clear()
+
+    def crash(command: str) -> None:
+        if len(kernel.commands) > request_number:
+            raise Crash
+
+    kernel.before = crash
+    with pytest.raises(Crash):
+        run_main(main, {"services": [MARK, WEB, DNS]})
+    kernel.before = None
+    changed(run_main(main, {"services": [MARK], "purge": "owned"}))
+    assert kernel.save() == ["-A -f 7 -6 -s wlc", "-a -f 7 -6 -r [2001:db8::11]:0 -g -w 1"]
+
+
+def test_what_is_recorded_is_there_before_the_kernel_is_asked(run_main: Any, kernel: Kernel) -> None:
+    seen = []
+    kernel.before = lambda command: seen.append((command, record().exists()))
+    changed(run_main(main, {"services": [WEB]}))
+    assert {known for command, known in seen if command.startswith("NEW")} == {True}
+    assert {known for command, known in seen[:1]} == {False}
+
+
+def test_an_addition_that_the_kernel_refused_is_not_ours(run_main: Any, kernel: Kernel) -> None:
+    kernel.refuse = {1: errno.EINVAL}
+    assert run_main(main, {"services": [WEB]})["failed"]
+    owned = _ownership.Register().owned
+    assert [len(owned.services), len(owned.servers)] == [1, 1]
+
+
+def test_what_another_added_meanwhile_is_not_ours(run_main: Any, kernel: Kernel) -> None:
+    def add_first(dummy: str) -> None:
+        kernel.before = None
+        kernel.restore("\n".join(WEB_LINES[:2]))
+
+    kernel.before = lambda command: add_first(command) if command == "NEW_SERVICE" else None
+    assert changed(run_main(main, {"services": [WEB]})) == WEB_LINES[2:]
+    assert changed(run_main(main, {"services": [DNS], "purge": "owned"})) == [
+        *DNS_LINES,
+        "-d -t 192.0.2.10:80 -r 198.51.100.12:80",
+    ]
+    assert kernel.save() == [*WEB_LINES[:2], *DNS_LINES]
+
+
+# scope
+
+
+def test_a_purge_does_not_look_outside_of_the_scope(run: Any, kernel: Kernel) -> None:
+    kernel.restore("\n".join([*FOREIGN, *DNS_LINES, "-A -t 192.0.2.10:81 -s rr"]))
+    result = run([WEB], purge="all", scope={"networks": ["192.0.2.8/29"], "protocols": ["tcp"]})
+    assert changed(result) == [*WEB_LINES, "-D -t 192.0.2.10:81"]
+    assert set(kernel.save()) == {*FOREIGN, *DNS_LINES, *WEB_LINES}
+
+
+def test_what_is_listed_outside_of_the_scope_is_refused(refused: Any) -> None:
+    params = {"services": [WEB, MARK], "scope": {"networks": ["192.0.2.0/24"]}}
+    assert refused(main, params) == "services: a listed service is outside of scope (got '-f 7 -6')"
+
+
+# weights
+
+
+def test_a_live_weight_stays_and_is_told(run: Any, kernel: Kernel) -> None:
+    kernel.restore("\n".join([WEB_LINES[0], WEB_LINES[1].replace("-w 1", "-w 0")]))
+    result = run([WEB], keep_weights=True)
+    assert changed(result) == [WEB_LINES[2]]
+    assert result["kept_weights"] == ["-t 192.0.2.10:80 -r 198.51.100.11:80 keeps weight 0 (listed: 1)"]
+    assert "kept_weights" not in run([WEB])
+    assert kernel.save() == WEB_LINES
+
+
+def test_many_kept_weights_are_counted(run: Any, kernel: Kernel) -> None:
+    servers = [{"address": f"198.51.100.{last}"} for last in range(1, 103)]
+    changed(run([{**WEB, "servers": [{**server, "weight": 2} for server in servers]}]))
+    result = run([{**WEB, "servers": servers}], keep_weights=True)
+    assert len(result["kept_weights"]) == 101
+    assert result["kept_weights"][-1] == "... and 2 more"
+
+
+# refusals
+
+
+@pytest.fixture
+def refuses(run_main: Any, kernel: Kernel) -> Any:
+    """refuses(services, **options) -> the failed result, the same in check mode; nothing was written."""
+
+    def run(services: list[dict[str, Any]], **options: Any) -> dict[str, Any]:
+        held = kernel.save()
+        kernel.commands.clear()
+        results = [run_main(main, {"services": services, **options}, check=check) for check in (True, False)]
+        assert results[0] == results[1]
+        assert results[0]["failed"]
+        assert not results[0].get("changed")
+        assert kernel.writes == []
+        assert kernel.save() == held
+        return results[0]
+
+    return run
+
+
+@pytest.mark.parametrize("options", [{}, {"purge": "owned"}, {"purge": "all"}])
+def test_an_action_that_is_not_allowed_is_refused_with_the_plan(
+    refuses: Any, kernel: Kernel, options: dict[str, Any]
+) -> None:
+    kernel.restore(WEB_LINES[0].replace("wlc", "rr"))
+    result = refuses([WEB], allow_actions=["add_server"], **options)
+    assert result["msg"] == "the plan needs what allow_actions does not name: 1 x edit_service"
+    assert result["operations"] == [*WEB_LINES[1:], "-E -t 192.0.2.10:80 -s wlc"]
+    assert result["diff"]["after"].splitlines() == WEB_LINES
+
+
+def test_an_action_that_is_not_allowed_to_absent_is_refused(refuses: Any, kernel: Kernel) -> None:
+    kernel.restore("\n".join(WEB_LINES))
+    result = refuses([WEB], state="absent", allow_actions=["add_service", "remove_server"])
+    assert result["operations"] == ["-D -t 192.0.2.10:80"]
+
+
+def test_what_needs_no_other_action_is_done(run: Any, kernel: Kernel) -> None:
+    kernel.restore(WEB_LINES[0])
+    assert changed(run([WEB], allow_actions=["add_server"])) == WEB_LINES[1:]
+    assert changed(run([WEB], allow_actions=[])) == []
+
+
+def many(count: int, servers: int = 1) -> list[dict[str, Any]]:
+    held = [{"address": f"198.51.100.{last}"} for last in range(1, servers + 1)]
+    return [{"address": "192.0.2.10", "port": port, "servers": held} for port in range(1, count + 1)]
+
+
+@pytest.mark.parametrize("purge", ["owned", "all"])
+def test_half_an_inventory_is_refused(run: Any, refuses: Any, purge: str) -> None:
+    changed(run(many(40)))
+    result = refuses(many(3), purge=purge)
+    assert result["msg"].startswith("would remove 37 of 40 services; max_removals allows 10: look at the plan")
+    assert result["operations"] == [f"-D -t 192.0.2.10:{port}" for port in range(4, 41)]
+    assert result["diff"]["after"] == ""
+    assert len(result["diff"]["before"].splitlines()) == 74
+
+
+@pytest.mark.parametrize("purge", ["owned", "all"])
+def test_an_empty_inventory_is_refused_unless_it_is_meant(run: Any, refuses: Any, kernel: Kernel, purge: str) -> None:
+    changed(run(many(2)))
+    for options in ({}, {"max_removals": "99%"}, {"max_removals": 1}):
+        assert "and nothing is listed" in refuses([], purge=purge, **options)["msg"]
+    assert changed(run([], purge=purge, max_removals="100%")) == ["-D -t 192.0.2.10:1", "-D -t 192.0.2.10:2"]
+    assert changed(run([], purge=purge)) == []
+    assert kernel.save() == []
+
+
+@pytest.mark.parametrize("limit", [12, "30%", "100%"])
+def test_more_is_removed_if_it_is_meant(run: Any, refuses: Any, limit: object) -> None:
+    changed(run(many(40)))
+    assert "would remove 12 of 40 services" in refuses(many(28), purge="owned")["msg"]
+    assert "allows 11" in refuses(many(28), purge="owned", max_removals=11)["msg"]
+    assert len(changed(run(many(28), purge="owned", max_removals=limit))) == 12
+
+
+def test_ten_are_always_allowed(run: Any) -> None:
+    changed(run(many(11)))
+    assert len(changed(run(many(1), purge="owned", max_removals="0%"))) == 10
+
+
+def test_servers_are_limited_apart(run: Any, refuses: Any) -> None:
+    changed(run(many(1, servers=40)))
+    assert refuses(many(1, servers=3), purge="owned")["msg"].startswith("would remove 37 of 40 servers; ")
+
+
+def test_removal_by_name_is_not_limited(run: Any) -> None:
+    changed(run(many(40)))
+    assert len(changed(run(many(40), state="absent"))) == 40
+
+
+# another controller
+
+
+@pytest.fixture
+def kube(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "if_nameindex", lambda: [(1, "lo"), (2, "kube-ipvs0")])
+
+
+@pytest.fixture
+def keepalived(machine: Machine, tmp_path: Path) -> Path:
+    (tmp_path / "proc" / "4711").mkdir(parents=True)
+    (tmp_path / "proc" / "self").mkdir()
+    (tmp_path / "proc" / "4711" / "comm").write_text("keepalived\n")
+    path = tmp_path / "keepalived" / "keepalived.conf"
+    path.parent.mkdir()
+    path.write_text("vrrp_instance one {\n}\n  virtual_server 192.0.2.10 80 {\n}\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("controller", "named"),
+    [("kube", "kube-proxy (device kube-ipvs0)"), ("keepalived", "keepalived (virtual_server in ")],
+)
+def test_no_purge_beside_another_controller(
+    refuses: Any, run: Any, request: pytest.FixtureRequest, kernel: Kernel, controller: str, named: str
+) -> None:
+    request.getfixturevalue(controller)
+    for purge in ("owned", "all"):
+        assert refuses([WEB], purge=purge)["msg"].startswith(f"a purge is refused: {named}")
+    assert changed(run([WEB], purge="none")) == WEB_LINES
+    assert changed(run([WEB], state="absent")) == ["-D -t 192.0.2.10:80"]
+
+
+def test_a_keepalived_without_virtual_servers_is_no_controller(run: Any, keepalived: Path) -> None:
+    keepalived.write_text("vrrp_instance one {\n}\n# virtual_server 192.0.2.10 80 {\n")
+    assert changed(run([WEB], purge="all")) == WEB_LINES
+
+
+def test_a_keepalived_that_does_not_run_is_no_controller(run: Any, keepalived: Path, tmp_path: Path) -> None:
+    (tmp_path / "proc" / "4711" / "comm").write_text("sshd\n")
+    (tmp_path / "proc" / "4712").mkdir()
+    assert changed(run([WEB], purge="all")) == WEB_LINES
+
+
+# a file
+
+
+@pytest.mark.parametrize("form", ["json", "ipvsadm"])
+def test_a_file_lists_the_services(run_main: Any, kernel: Kernel, tmp_path: Path, form: str) -> None:
+    path = tmp_path / "services"
+    path.write_text(json.dumps([WEB, DNS]) if form == "json" else "\n".join(WEB_LINES + DNS_LINES))
+    assert changed(run_main(main, {"src": str(path)})) == WEB_LINES + DNS_LINES
+    assert changed(run_main(main, {"services": [WEB, DNS], "purge": "all"})) == []
+
+
+def test_a_bad_file_is_refused_before_the_kernel_is_asked(refused: Any, tmp_path: Path) -> None:
+    path = tmp_path / "services"
+    assert refused(main, {"src": str(path)}).startswith("src: cannot be read: ")
+    path.write_text("-A -t 192.0.2.10:80\n-A --no\n")
+    assert refused(main, {"src": str(path)}) == "src line 2: unknown option --no (got '-A --no')"

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs of ipvs_table one after the other on a fake kernel, with other writers, refusals and crashes in between."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from pathlib import Path
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from plugins.module_utils import _module
+from plugins.modules.ipvs_table import main
+from tests.unit.conftest import Machine
+
+Lines = dict[str, dict[str, str]]  # of each service, by its identity: "" its own line, and the servers'
+
+SCHEDULERS = ["wlc", "rr", "mh"]
+PURGES = ["none", "owned", "all"]
+PORTS = [80, 81, 82]
+LASTS = [11, 12, 13]
+FOREIGN = """
+    -A -t 192.0.2.99:80 -s rr -p 60
+    -a -t 192.0.2.99:80 -r 198.51.100.11:80 -m -w 9 -x 7
+    -A -f 7 -s sh
+"""
+
+
+@st.composite
+def listings(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """A list of services, in any order, with their servers in any order."""
+    return [
+        {
+            "address": "192.0.2.10",
+            "port": port,
+            "scheduler": draw(st.sampled_from(SCHEDULERS)),
+            "servers": [
+                {"address": f"198.51.100.{last}", "weight": draw(st.integers(0, 2))}
+                for last in draw(st.lists(st.sampled_from(LASTS), unique=True))
+            ],
+        }
+        for port in draw(st.lists(st.sampled_from(PORTS), unique=True))
+    ]
+
+
+def held(lines: list[str]) -> Lines:
+    """Lines of ``ipvsadm -Sn`` by what they are about."""
+    table: Lines = {}
+    for line in lines:
+        words = line.split()
+        table.setdefault(" ".join(words[1:3]), {})["" if words[0] == "-A" else words[4]] = line
+    return table
+
+
+def wished(services: list[dict[str, Any]]) -> Lines:
+    """What the list means."""
+    lines = []
+    for service in services:
+        name = f"-t {service['address']}:{service['port']}"
+        lines.append(f"-A {name} -s {service['scheduler']}")
+        lines += [
+            f"-a {name} -r {server['address']}:{service['port']} -g -w {server['weight']}"
+            for server in service["servers"]
+        ]
+    return held(lines)
+
+
+def objects(table: Lines) -> set[tuple[str, str]]:
+    return {(key, one) for key, entry in table.items() for one in entry}
+
+
+def after(before: Lines, wish: Lines, purge: str, ours: set[tuple[str, str]]) -> Lines:
+    """What a run makes of a table, said in another way than the planner's."""
+    result: Lines = {}
+    for key in before.keys() | wish.keys():
+        live, listed = before.get(key, {}), wish.get(key, {})
+        stays = {one for one in live if one and (purge == "none" or (purge == "owned" and (key, one) not in ours))}
+        if key in wish or stays or purge == "none" or (purge == "owned" and (key, "") not in ours):
+            result[key] = {**{one: live[one] for one in {"", *stays} & live.keys()}, **listed}
+    return result
+
+
+class Crash(BaseException):
+    """The process is killed."""
+
+
+def test_runs_converge_and_spare_what_is_foreign(run_main: Any, machine: Machine) -> None:
+    kernel = machine.kernel
+
+    class Runs(RuleBasedStateMachine):
+        @initialize(services=listings(), foreign=st.booleans())
+        def start(self, services: list[dict[str, Any]], foreign: bool) -> None:
+            """Another has made some of what will be listed, and something that never is."""
+            kernel.services.clear()
+            kernel.before, kernel.refuse = None, {}
+            for path in Path(_module.STATE_DIR).glob("*.owned"):
+                path.unlink()
+            self.ours: set[tuple[str, str]] = set()
+            kernel.restore("\n".join(line for entry in wished(services).values() for line in entry.values()))
+            if foreign:
+                kernel.restore(FOREIGN)
+
+        def run(self, services: list[dict[str, Any]], purge: str, check: bool = False) -> dict[str, Any]:
+            """One run, during which no server that is wanted before and after is ever absent, and after which what it
+            added is ours.
+            """
+            before, wish = held(kernel.save()), wished(services)
+            kept = objects(before) & objects(wish)
+            disturb = kernel.before
+
+            def watch(command: str) -> None:
+                assert kept <= objects(held(kernel.save()))
+                if disturb:
+                    disturb(command)
+
+            kernel.before = watch
+            try:
+                params = {"services": services, "purge": purge, "max_removals": "100%"}
+                return run_main(main, params, check=check)
+            finally:
+                kernel.before = None
+                now = objects(held(kernel.save()))
+                assert kept <= now
+                self.ours = (self.ours | (now - objects(before))) & now
+
+        def run_through(self, services: list[dict[str, Any]], purge: str) -> None:
+            """A run makes what it should, as check mode foretold, and the next one changes nothing."""
+            expected = after(held(kernel.save()), wished(services), purge, self.ours)
+            foretold = self.run(services, purge, check=True)
+            kernel.commands.clear()
+            done = self.run(services, purge)
+            assert done == foretold
+            assert not done["failed"]
+            assert held(kernel.save()) == expected
+            assert done["changed"] == bool(kernel.writes)
+            kernel.commands.clear()
+            assert not self.run(services, purge)["changed"]
+            assert kernel.writes == []
+
+        @rule(services=listings(), purge=st.sampled_from(PURGES))
+        def make(self, services: list[dict[str, Any]], purge: str) -> None:
+            self.run_through(services, purge)
+
+        @rule(services=listings(), purge=st.sampled_from(PURGES), number=st.integers(1, 20), write=st.booleans())
+        def crash(self, services: list[dict[str, Any]], purge: str, number: int, write: bool) -> None:
+            """A run is killed before one of its requests, or of its writes, and the next one converges."""
+            kernel.commands.clear()
+            expected = after(held(kernel.save()), wished(services), purge, self.ours)
+
+            def kill(dummy: str) -> None:
+                if len(kernel.writes if write else kernel.commands) >= number:
+                    raise Crash
+
+            kernel.before = kill
+            with contextlib.suppress(Crash):
+                self.run(services, purge)
+            self.run_through(services, purge)
+            assert held(kernel.save()) == expected
+
+        @rule(
+            services=listings(),
+            purge=st.sampled_from(PURGES),
+            number=st.integers(0, 9),
+            reason=st.sampled_from([errno.ENOMEM, errno.EINVAL]),
+        )
+        def refuse(self, services: list[dict[str, Any]], purge: str, number: int, reason: int) -> None:
+            """The kernel refuses one write. Nothing is removed if that was no removal, and the next run converges."""
+            kernel.commands.clear()
+            expected = after(held(kernel.save()), wished(services), purge, self.ours)
+            kernel.refuse = {number: reason}
+            result = self.run(services, purge)
+            kernel.refuse = {}
+            assert result["failed"] == (len(kernel.writes) > number)
+            if result["failed"] and not kernel.writes[number].startswith("DEL"):
+                assert not [command for command in kernel.writes if command.startswith("DEL")]
+            self.run_through(services, purge)
+            assert held(kernel.save()) == expected
+
+        @precondition(lambda dummy: kernel.services)
+        @rule(place=st.integers(0, 5), last=st.integers(98, 99))
+        def another_adds_a_server(self, place: int, last: int) -> None:
+            lines = [line for line in kernel.save() if line.startswith("-A -t")]
+            if lines:
+                name = lines[place % len(lines)].split()[2]
+                if f"198.51.100.{last}:80" not in held(kernel.save())[f"-t {name}"]:
+                    kernel.restore(f"-a -t {name} -r 198.51.100.{last}:80 -m -w {last} -x {last} -y 2")
+
+        @precondition(lambda dummy: kernel.services)
+        @rule(place=st.integers(0, 5))
+        def another_removes_a_service(self, place: int) -> None:
+            key = list(kernel.services)[place % len(kernel.services)]
+            if key[0] == 2 and not key[1]:
+                del kernel.services[key]
+
+    run_state_machine_as_test(Runs, settings=settings(max_examples=40, stateful_step_count=8, deadline=None))
