@@ -106,8 +106,12 @@ class Run:
 def ansible(scenario: str, program: str, *arguments: str) -> Run:
     """Run ``ansible`` or ``ansible-playbook`` on the nodes, with the inventory of the scenario."""
     inventories = [f"--inventory={INVENTORY}", f"--inventory={ROOT / 'molecule' / scenario / 'inventory'}"]
-    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "true"}
-    environment.pop("ANSIBLE_FORCE_COLOR", None)
+    environment = {
+        **os.environ,
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_FORCE_COLOR": "false",
+        "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+    }
     run = subprocess.run(
         [program, *inventories, *arguments],
         cwd=ROOT,

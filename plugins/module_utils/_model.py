@@ -452,6 +452,10 @@ def _shown_netmask(given: Any) -> object:
     return _values.show_address(given) if isinstance(given, bytes) else given
 
 
+#: What a new server has by default, for each forwarding method; the key is another's.
+_NEW_SERVERS = {word: Server(ServerKey(AF_INET, b"", 0), number, 1, 0, 0, 0, 0, 0) for word, number in FORWARDS.items()}
+
+
 def make_server_key(key: ServiceKey, given: Mapping[str, Any]) -> ServerKey:
     """The identity of a server from its parsed keys; its port defaults to the service's (0, the packet's own, with a
     fwmark).
@@ -473,7 +477,7 @@ def make_server(
     ip_vs_ctl.c (ip_vs_add_dest, ip_vs_genl_parse_dest).
     """
     identity = make_server_key(key, given)
-    base = live or Server(identity, FORWARDS[forward], 1, 0, 0, 0, 0, 0)
+    base = live or _NEW_SERVERS[forward]
     method = FORWARDS[given["forward"]] if "forward" in given else base.forward
     weight = given.get("weight", base.weight)
     upper = given.get("upper_threshold", base.upper)

@@ -24,6 +24,7 @@ TRUE_WORDS = frozenset(("true", "yes", "on", "1"))
 FALSE_WORDS = frozenset(("false", "no", "off", "0"))
 
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,40})\Z", re.ASCII)
+_MAPPED = b"\0" * 10 + b"\xff\xff"  # ::ffff:0:0/96, RFC 4291
 _DOTTED = re.compile(r"[0-9]+(\.[0-9]+)*\Z", re.ASCII)
 _INTERFACE = re.compile(r"[A-Za-z0-9_.:@-]{1,15}\Z", re.ASCII)
 
@@ -121,24 +122,29 @@ def list_of(one: Parser) -> Parser:
 
 def address(value: object) -> bytes:
     """An IPv4 or IPv6 address -> its 4 or 16 bytes in network order. Nothing is resolved by name service."""
-    written = text(value)
+    if isinstance(value, str):
+        try:
+            packed = socket.inet_pton(socket.AF_INET6 if ":" in value else socket.AF_INET, value)
+        except (OSError, ValueError):
+            raise BadValue(_why_no_address(text(value))) from None
+        if packed[:12] == _MAPPED:
+            raise BadValue("must be written as an IPv4 address")
+        return packed
+    raise BadValue("must be a string")
+
+
+def _why_no_address(written: str) -> str:
     if "/" in written:
-        raise BadValue("must be an IP address without a prefix length")
+        return "must be an IP address without a prefix length"
     if "%" in written:
-        raise BadValue("must be an IP address without a zone id")
-    try:
-        packed = socket.inet_pton(socket.AF_INET6 if ":" in written else socket.AF_INET, written)
-    except OSError:
-        if _DOTTED.match(written):
-            if re.search(r"(^|\.)0[0-9]", written):
-                raise BadValue("must be an IPv4 address without leading zeros, which are ambiguous") from None
-            raise BadValue("must be an IPv4 address of four numbers 0..255") from None
-        if ":" in written:
-            raise BadValue("must be an IPv6 address") from None
-        raise BadValue("must be an IP address; host names are not resolved") from None
-    if packed[:12] == b"\0" * 10 + b"\xff\xff":
-        raise BadValue("must be written as an IPv4 address")
-    return packed
+        return "must be an IP address without a zone id"
+    if ":" in written:
+        return "must be an IPv6 address"
+    if not _DOTTED.match(written):
+        return "must be an IP address; host names are not resolved"
+    if re.search(r"(^|\.)0[0-9]", written):
+        return "must be an IPv4 address without leading zeros, which are ambiguous"
+    return "must be an IPv4 address of four numbers 0..255"
 
 
 def unicast(value: object) -> bytes:
