@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -43,7 +44,6 @@ def now() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def wishes(scenario: str) -> dict[str, str]:
-    """The sysctls that the scenario's inventory asks for beyond what the services need."""
-    variables = yaml.safe_load((HERE / scenario / "inventory" / "group_vars" / "all.yml").read_text())
-    return {key: str(value) for key, value in variables.get("ipvs_director_sysctls", {}).items()}
+def inventory(scenario: str) -> dict[str, Any]:
+    """The variables of the scenario."""
+    return yaml.safe_load((HERE / scenario / "inventory" / "group_vars" / "all.yml").read_text())

@@ -31,6 +31,13 @@ options:
       - "C(address), C(port), C(protocol): where to reach a service that has none of its own (fwmark, port 0)."
     type: dict
     default: {}
+  first_source_port:
+    description:
+      - From which source port on the services are asked that are scheduled by source port.
+      - A director remembers a failed connection for a minute or two and does not treat the next one from its port
+        anew, so another run soon after should use other ports.
+    type: int
+    default: 20000
 seealso:
   - plugin: l4lb.ipvs.judge_answers
     plugin_type: filter
@@ -53,13 +60,15 @@ from typing import Any, Callable, Optional
 from ansible.errors import AnsibleFilterError
 
 from ..module_utils._errors import InvalidInput
-from ..plugin_utils._verify import targets
+from ..plugin_utils._verify import FIRST_SOURCE_PORT, targets
 
 
-def verify_targets(services: object, verify: Optional[Mapping[str, Any]] = None) -> list[dict[str, Any]]:
+def verify_targets(
+    services: object, verify: Optional[Mapping[str, Any]] = None, first_source_port: int = FIRST_SOURCE_PORT
+) -> list[dict[str, Any]]:
     """The filter of this name; see DOCUMENTATION."""
     try:
-        return targets(services, verify or {})
+        return targets(services, verify or {}, int(first_source_port))
     except InvalidInput as error:
         raise AnsibleFilterError(str(error)) from error
 

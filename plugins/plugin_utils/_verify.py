@@ -253,15 +253,16 @@ def _settings(verify: object, findings: Findings) -> dict[str, dict[str, Any]]:
     return chosen
 
 
-def targets(services: object, verify: object) -> list[dict[str, Any]]:
+def targets(services: object, verify: object, first_source_port: int = FIRST_SOURCE_PORT) -> list[dict[str, Any]]:
     """The targets of ``ipvs_probe`` for the plain ``services``: as many connections as the scheduler's rule needs.
     ``verify`` maps the names of services, or ``default`` for all others, to ``send``, ``pattern``, ``timeout``,
     ``names``, and for a service without an address or port of its own ``address``, ``port`` and ``protocol``.
+    ``first_source_port`` is the first port of the services that are scheduled by source port.
 
-        :raises InvalidInput: naming every problem of both.
+    :raises InvalidInput: naming every problem of both.
     """
     found = []
-    source_port = FIRST_SOURCE_PORT
+    source_port = first_source_port
     for asked in _asked(services, verify):
         if asked.place is None:
             continue
@@ -271,7 +272,7 @@ def targets(services: object, verify: object) -> list[dict[str, Any]]:
             # the client's address and port alone (ip_vs_conn_out_get), so one source port must not be used for two
             # services with a common server at the same time.
             if source_port + target["count"] > 65536:
-                source_port = FIRST_SOURCE_PORT
+                source_port = first_source_port
             target["source_port"] = source_port
             source_port += target["count"]
         settings = {name: asked.settings[name] for name in PROBE_SETTINGS if name in asked.settings}

@@ -74,6 +74,15 @@ def test_no_two_services_are_asked_from_the_same_source_port() -> None:
         assert len(together) == len(set(together))
 
 
+def test_the_first_source_port_can_be_chosen() -> None:
+    asked = [
+        service("mh", 1, 1, scheduler_flags=["mh-port"]),
+        service("sh", 1, 1, scheduler_flags=["sh-port"], port=81),
+    ]
+    targets = verify_targets(asked, verify={}, first_source_port=30000)
+    assert [target["source_port"] for target in targets] == [30000, 30060]
+
+
 def test_settings_are_found_by_name() -> None:
     verify = {"dns": {"send": "a"}, "default": {"send": "b"}}
     targets = verify_targets([service("rr", 1, name="dns"), service("rr", 1, port=81)], verify=verify)
