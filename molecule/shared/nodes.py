@@ -51,7 +51,7 @@ STATE = {
 
 def lab(*words: str) -> str:
     """Run a command of the scenarios' lab -> its output."""
-    command = [str(ROOT / "tests" / "lab" / "lab"), words[0], "--name", "molecule", *words[1:]]
+    command = [str(ROOT / "molecule" / "shared" / "lab"), *words]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
