@@ -581,6 +581,19 @@ def _judge(given: Mapping[str, Any], written: Any, findings: Findings) -> Findin
     return findings if len(given) == len(written) else Findings()
 
 
+#: What :func:`refuses_when_quiesced` means for the clients.
+REFUSES_WHEN_QUIESCED = (
+    "a hash scheduler without its fallback flag refuses the new connections that fall on a server with weight 0"
+)
+
+
+def refuses_when_quiesced(service: Service, server: Server) -> bool:
+    """Whether clients are refused because ``server`` has weight 0: sh and mh leave it its places in their tables, and
+    look for another server only with the fallback flag (ip_vs_sh.c, ip_vs_mh.c: ip_vs_*_get_fallback).
+    """
+    return server.weight == 0 and service.scheduler in ("sh", "mh") and not service.flags & FLAG_WORDS["mh-fallback"][0]
+
+
 def _weigh(service: Service, servers: Mapping[ServerKey, Server], path: str, findings: Findings) -> None:
     """What is legal but probably not meant. Sources: ip_vs_sh.c (ip_vs_sh_reassign), ip_vs_mh.c (ip_vs_mh_reassign)."""
     where = _at(path, "servers")
@@ -593,6 +606,8 @@ def _weigh(service: Service, servers: Mapping[ServerKey, Server], path: str, fin
         findings.warning(
             where, "one_packet with forward nat: no connection is kept by which answers could be translated"
         )
+    if total and any(refuses_when_quiesced(service, server) for server in servers.values()):
+        findings.warning(where, REFUSES_WHEN_QUIESCED)
     if service.scheduler == "sh" and total > SH_SLOTS:
         findings.warning(
             where, f"scheduler sh has {SH_SLOTS} slots: weights above them in sum starve the last servers", total

@@ -50,6 +50,8 @@ options:
     description:
       - The server's share, an integer in the range 0 to 2147483647. V(0) lets connections finish and takes no new
         ones. A new server has V(1) by default.
+      - With the schedulers V(sh) and V(mh), V(0) refuses the new connections that fall on the server, unless the
+        service has V(sh-fallback) or V(mh-fallback); this is warned of.
       - More than 65535 is accepted with a warning, for C(ipvsadm --restore) would not take it.
     type: raw
   upper_threshold:
@@ -175,6 +177,8 @@ def run(task: Task) -> dict[str, Any]:
         entry = table[key]
         live = entry.servers.get(server_key)
         server = _model.make_server(key, options, live, _model.DEFAULT_FORWARD, "", findings)
+        if _model.refuses_when_quiesced(entry.service, server):
+            findings.warning("weight", _model.REFUSES_WHEN_QUIESCED, 0)
         task.conclude(findings)
         return plan(table, {key: _model.Entry(entry.service, {server_key: server})})
 

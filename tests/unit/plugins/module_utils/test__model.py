@@ -561,6 +561,23 @@ def test_broken_rules_of_lists_are_told(services: Any, problems: list[str]) -> N
         ({**VIP, "servers": []}, ["servers: no servers: connections will be refused"]),
         ({**VIP, "servers": [{**RIP, "weight": 0}]}, ["servers: every weight is 0: new connections will be refused"]),
         ({**VIP, "scheduler": "sh", "servers": [{**RIP, "weight": 256}]}, []),
+        *(
+            ({**VIP, "scheduler": scheduler, "servers": [RIP, {"address": "198.51.100.99", "weight": 0}]}, warnings)
+            for scheduler, warnings in (
+                ("wlc", []),
+                ("sh", [f"servers: {_model.REFUSES_WHEN_QUIESCED}"]),
+                ("mh", [f"servers: {_model.REFUSES_WHEN_QUIESCED}"]),
+            )
+        ),
+        (
+            {
+                **VIP,
+                "scheduler": "mh",
+                "scheduler_flags": ["mh-fallback"],
+                "servers": [RIP, {"address": "198.51.100.99", "weight": 0}],
+            },
+            [],
+        ),
         (
             {**VIP, "scheduler": "sh", "servers": [{**RIP, "weight": 257}]},
             ["servers: scheduler sh has 256 slots: weights above them in sum starve the last servers (got 257)"],

@@ -269,3 +269,13 @@ def test_a_refusal_of_the_kernel_is_explained(run_main: Any, kernel: Kernel) -> 
     assert not result["changed"]
     assert result["msg"].startswith(f"the kernel refused {HEAD} -g -w 1: the kernel takes this address")
     assert [one["operation"] for one in result["outcome"]["failed"]] == [f"{HEAD} -g -w 1"]
+
+
+@pytest.mark.parametrize(("flags", "warned"), [([], True), (["mh-fallback"], False)])
+def test_a_weight_of_0_that_refuses_clients_is_warned_of(
+    kernel: Kernel, run_main: Any, flags: list[str], warned: bool
+) -> None:
+    kernel.restore("-A -t 192.0.2.10:443 -s mh" + "".join(f" -b {flag}" for flag in flags))
+    done = run_main(main, {"service": {"address": "192.0.2.10", "port": 443}, "address": "198.51.100.11", "weight": 0})
+    assert done["changed"]
+    assert ("weight: a hash scheduler" in "".join(done["warnings"])) is warned
