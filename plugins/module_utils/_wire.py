@@ -18,7 +18,7 @@ from operator import itemgetter
 from typing import Any, Callable, NamedTuple, Optional, Union
 
 from ._errors import IpvsError
-from ._model import AF_INET, AF_INET6, FORWARDS, Server, ServerKey, Service, ServiceKey, normal_service
+from ._model import AF_INET, AF_INET6, Server, ServerKey, Service, ServiceKey, normal_server, normal_service
 
 Buffer = Union[bytes, bytearray, memoryview]
 
@@ -50,7 +50,6 @@ _NLMSG = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 
 FORWARD_MASK = 0x7
-_TUN = FORWARDS["tun"]
 _ntohs = socket.ntohs
 
 
@@ -404,10 +403,8 @@ def server_of(row: Row, family: int) -> Server:
     own, packed, port, forward, weight, upper, lower, kind, tunnel_port, tunnel_flags = row[:10]
     family = own or family
     key = ServerKey(family, packed[:4] if family == AF_INET else packed, _ntohs(port))
-    forward &= FORWARD_MASK
-    if forward != _TUN:
-        return Server(key, forward, weight, upper, lower, 0, 0, 0)
-    return Server(key, forward, weight, upper, lower, kind, _ntohs(tunnel_port), tunnel_flags)
+    tunnel = (kind, _ntohs(tunnel_port), tunnel_flags)
+    return normal_server(Server(key, forward & FORWARD_MASK, weight, upper, lower, *tunnel))
 
 
 COUNTERS = ("connections", "packets_in", "packets_out", "bytes_in", "bytes_out")
