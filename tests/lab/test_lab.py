@@ -31,7 +31,7 @@ nodes:
   backend1:
     interfaces: {lan: [198.51.100.11/24, "2001:db8::11/64"]}
     sysctls: {net.ipv4.conf.all.arp_ignore: 1}
-    serve: {tcp: [80], udp: [53]}
+    serve: {tcp: [80], udp: [53], sctp: [3868]}
 """
 # two addresses per lab and the same in both: what crosses over would be seen
 NAMES = (f"test-{os.getpid() % 100000}-a", f"test-{os.getpid() % 100000}-b")
@@ -116,8 +116,14 @@ def test_responder_and_load_tool(labs: tuple[str, str]) -> None:
     assert load(name, "[2001:db8::11]:80")["client_seen"] == {"2001:db8::10": 1}
     assert load(name, "198.51.100.11:53", "--udp")["client_seen"] == {"198.51.100.10": 1}
     assert load(name, "[2001:db8::11]:53", "--udp")["client_seen"] == {"2001:db8::10": 1}
+    assert load(name, "198.51.100.11:3868", "--sctp")["client_seen"] == {"198.51.100.10": 1}
+    assert load(name, "[2001:db8::11]:3868", "--sctp --count 3")["answers"] == {"backend1": 3}
     assert load(name, "198.51.100.11:81", "--count 2")["errors"] == {"ECONNREFUSED": 2}
     assert on(name, "client", "curl -s http://198.51.100.11/") == "backend1 198.51.100.10\n"
+    down = "curl -s -o /dev/null -w '%{size_download}' http://198.51.100.11/bytes/1000000"
+    assert on(name, "client", down) == "1000000"
+    up = "head -c 1000000 /dev/zero | curl -s -H Expect: --data-binary @- http://198.51.100.11/"
+    assert on(name, "client", up) == "backend1 198.51.100.10\n"
 
 
 def test_reset_brings_back_the_pristine_node(labs: tuple[str, str]) -> None:

@@ -66,7 +66,7 @@ def changed(path: str, value: object) -> dict[str, Any]:
         ("nodes/backend1/sysctls", {"a b": 1}, "sysctls.a b: must be the name of a sysctl"),
         ("nodes/backend1/serve", {"tcp": [0]}, "serve.tcp[0]: must be a port"),
         ("nodes/backend1/serve", {"tcp": [22]}, "port 22 is the node's ssh server"),
-        ("nodes/backend1/serve", {"sctp": [80]}, "serve.sctp: no such key"),
+        ("nodes/backend1/serve", {"dccp": [80]}, "serve.dccp: no such key"),
         ("groups/all", ["backend1"], "groups.all: must be a name Ansible takes"),
         ("groups/ipvs_directors", ["director9"], "groups.ipvs_directors: no such node: 'director9'"),
     ],

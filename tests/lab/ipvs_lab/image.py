@@ -34,6 +34,7 @@ PACKAGES = (
     "curl",
     "dbus",
     "ethtool",
+    "httperf",
     "iproute2",
     "iptables",
     "iputils-arping",

@@ -201,7 +201,7 @@ class _Reader:
 
     def serve(self, value: object, path: str) -> tuple[tuple[str, int], ...]:
         ports = []
-        for protocol, numbers in self.mapping(value, path, ("tcp", "udp")).items():
+        for protocol, numbers in self.mapping(value, path, ("tcp", "udp", "sctp")).items():
             for index, port in enumerate(self.sequence(numbers, f"{path}.{protocol}")):
                 if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
                     self.bad(f"{path}.{protocol}[{index}]", f"must be a port, 1 to 65535 (got {port!r})")

@@ -34,7 +34,9 @@ def endpoint(text: str) -> tuple[str, int]:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Open connections and count who answered.")
     parser.add_argument("target", type=endpoint, metavar="ADDRESS:PORT")
-    parser.add_argument("--udp", action="store_true", help="datagrams instead of TCP connections")
+    protocol = parser.add_mutually_exclusive_group()
+    protocol.add_argument("--udp", action="store_true", help="datagrams instead of TCP connections")
+    protocol.add_argument("--sctp", action="store_true", help="SCTP associations instead of TCP connections")
     parser.add_argument("--count", type=int, help="how many connections; default 1, or what --rate and --duration give")
     parser.add_argument("--rate", type=float, help="connections started per second; default: one after the other")
     parser.add_argument("--duration", type=float, help="seconds after which no connection is started any more")
@@ -74,6 +76,7 @@ class Load:
         self.options = options
         self.family = socket.AF_INET6 if ":" in options.target[0] else socket.AF_INET
         self.kind = socket.SOCK_DGRAM if options.udp else socket.SOCK_STREAM
+        self.protocol = socket.IPPROTO_SCTP if options.sctp else 0
         self.epoll = select.epoll()
         self.active: dict[int, Connection] = {}
         self.waiting: list[tuple[float, int, Connection]] = []  # their source port is still in use
@@ -84,7 +87,7 @@ class Load:
         self.slowest = 0.0
 
     def open(self, connection: Connection, now: float) -> None:
-        sock = socket.socket(self.family, self.kind)
+        sock = socket.socket(self.family, self.kind, self.protocol)
         sock.setblocking(False)
         try:
             if self.options.source or connection.port:

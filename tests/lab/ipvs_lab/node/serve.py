@@ -1,21 +1,26 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Answers on the given ports with one line: this host's name and the client's address as it is seen here.
 
-``l4lb-serve tcp:80 tcp:8443 udp:53``. Over TCP each line gets that line back, until the client closes; a line that
-starts with GET or HEAD gets it as an HTTP response, and the connection is closed. Over UDP each datagram gets it.
+``l4lb-serve tcp:80 tcp:8443 udp:53 sctp:3868``. Over TCP and SCTP each line gets that line back, until the client
+closes; a line that starts with GET or HEAD gets it as an HTTP response, and the connection is closed. Over UDP each
+datagram gets it. For bulk data, ``GET /bytes/N`` gets N bytes, and ``POST`` gets the line once its body has arrived.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
 import sys
+import threading
 from collections.abc import Callable
 
 IP_PKTINFO = 8  # include/uapi/linux/in.h; Python 3.11 has no name for it
 NAME = socket.gethostname()
 MAX_REQUEST = 65536  # bytes of a line or of the head of an HTTP request
+BULK = (b"GET /bytes/", b"POST ")
+BULK_PATIENCE = 60  # seconds without a byte after which a bulk transfer is given up
 
 
 def answer(address: str) -> bytes:
@@ -25,6 +30,26 @@ def answer(address: str) -> bytes:
 def http(request: bytes, body: bytes) -> bytes:
     head = f"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     return head.encode() + (b"" if request.startswith(b"HEAD ") else body)
+
+
+def transfer(sock: socket.socket, request: bytes) -> None:
+    """Carry out one bulk request whose head has arrived, and close the connection."""
+    head, dummy, body = request.partition(b"\r\n\r\n")
+    sock.settimeout(BULK_PATIENCE)
+    with sock, contextlib.suppress(OSError):
+        if head.startswith(b"GET "):
+            left = int(head.split()[1].rpartition(b"/")[2])
+            sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % left)
+            while left > 0:
+                left -= sock.send(bytes(min(left, MAX_REQUEST)))
+            return
+        left = int(head.lower().partition(b"content-length:")[2].split()[0]) - len(body)
+        while left > 0:
+            data = sock.recv(min(left, MAX_REQUEST))
+            if not data:
+                return
+            left -= len(data)
+        sock.sendall(http(request, answer(sock.getpeername()[0])))
 
 
 class Server:
@@ -41,13 +66,23 @@ class Server:
         self.open[sock.fileno()] = sock
         self.epoll.register(sock, select.EPOLLIN)
 
-    def close(self, sock: socket.socket) -> None:
+    def forget(self, sock: socket.socket) -> None:
         if sock.fileno() in self.handlers:
             del self.handlers[sock.fileno()], self.open[sock.fileno()]
+            self.epoll.unregister(sock)
+
+    def close(self, sock: socket.socket) -> None:
+        self.forget(sock)
         sock.close()
 
     def listen_tcp(self, port: int) -> None:
-        sock = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+        self.listen_stream(port, socket.IPPROTO_TCP)
+
+    def listen_sctp(self, port: int) -> None:
+        self.listen_stream(port, socket.IPPROTO_SCTP)
+
+    def listen_stream(self, port: int, protocol: int) -> None:
+        sock = socket.socket(socket.AF_INET6, socket.SOCK_STREAM, protocol)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         sock.bind(("::", port))
@@ -96,12 +131,16 @@ class Server:
             return False
         pending += data
         if data and len(pending) < MAX_REQUEST:
-            if not pending.startswith((b"GET ", b"HEAD ")):
+            if not pending.startswith((b"GET ", b"HEAD ", b"POST ")):
                 lines = pending.count(b"\n")
                 del pending[: pending.rfind(b"\n") + 1]
                 return self.send(sock, reply * lines)
             if b"\r\n\r\n" not in pending:
                 return True
+            if pending.startswith(BULK):
+                self.forget(sock)
+                threading.Thread(target=transfer, args=(sock, bytes(pending)), daemon=True).start()
+                return False
             self.send(sock, http(bytes(pending), reply))
         self.close(sock)
         return False
@@ -148,7 +187,7 @@ def main() -> None:
     server = Server()
     for word in sys.argv[1:]:
         protocol, dummy, port = word.partition(":")
-        {"tcp": server.listen_tcp, "udp": server.listen_udp}[protocol](int(port))
+        {"tcp": server.listen_tcp, "udp": server.listen_udp, "sctp": server.listen_sctp}[protocol](int(port))
     ready()
     server.run()
 
