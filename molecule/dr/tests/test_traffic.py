@@ -23,7 +23,9 @@ def test_answers_go_past_the_director():
     director = nodes.node(nodes.DIRECTOR)
     before = director.check_output("cat /sys/class/net/eth1/statistics/rx_bytes")
     size = 1_000_000
-    fetched = nodes.node(nodes.CLIENT).check_output(f"curl -sS -o /dev/null -w '%{{size_download}}' http://{VIP}/bytes/{size}")
+    fetched = nodes.node(nodes.CLIENT).check_output(
+        f"curl -sS -o /dev/null -w '%{{size_download}}' http://{VIP}/bytes/{size}"
+    )
     after = director.check_output("cat /sys/class/net/eth1/statistics/rx_bytes")
     assert fetched == str(size)
     assert int(after) - int(before) < size / 4
