@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..module_utils import _encapsulation, _model
+from ..module_utils import _encapsulation, _model, _values
 from ..module_utils._model import AF_INET, AF_INET6
-from ..module_utils._tunnel import LISTENER_MODULES, MARK, RECEIVERS
+from ..module_utils._tunnel import MARK, Tunnel
 from ._duties import Duty
 from ._reading import Danger, setting
 
@@ -59,11 +59,9 @@ def tunnels(duties: Sequence[Duty], dangers: list[Danger]) -> list[dict[str, Any
 
 def missing_modules(wanted: Sequence[Mapping[str, Any]], modules: Mapping[str, str]) -> list[Danger]:
     """The kernel modules that a tunnel needs and this kernel does not have."""
-    needed = set()
+    needed: set[str] = set()
     for tunnel in wanted:
-        outer = 16 if ":" in tunnel["local"] else 4
-        needed |= set(RECEIVERS["gre" if tunnel["type"] == "gre" else "ipip", outer, "any"].modules)
-        needed |= set(LISTENER_MODULES[outer] if tunnel["type"] == "gue" else ())
+        needed.update(Tunnel(tunnel["name"], tunnel["type"], _values.address(tunnel["local"])).modules)
     return [
         Danger(
             f"the module {name} is not available in this kernel: install the kernel's modules, or use another tunnel"
