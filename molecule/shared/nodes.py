@@ -11,6 +11,7 @@ import functools
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ INVENTORY = BUILD / "lab.yml"
 DIRECTOR = "director1"
 CLIENT = "client"
 PATIENCE = 120  # seconds for one load, which waits for each connection
+HTTPERF_TIMEOUT = 10  # seconds for one connection of a load: time for a third attempt where a busy host loses packets
 
 # name of a part of the state -> the commands that show it
 STATE = {
@@ -146,6 +148,40 @@ def load(target: str, *arguments: str) -> dict[str, Any]:
         raise AssertionError(run.stderr or f"{target} does not answer")
     report: dict[str, Any] = json.loads(run.stdout)
     return report
+
+
+@dataclass(frozen=True)
+class Httperf:
+    """What a run of httperf came to: answers of status 200, failed connections by any reason, and the rate per second
+    at which connections were started.
+    """
+
+    answers: int
+    failures: int
+    rate: float
+    output: str
+
+
+def httperf(address: str, port: int, rate: int, seconds: int) -> Httperf:
+    """Open HTTP connections from the client at a steady rate: a C program, for an emulated processor lacks the
+    strength to do it in Python.
+    """
+    count = ("--rate", str(rate), "--num-conns", str(rate * seconds), "--timeout", str(HTTPERF_TIMEOUT))
+    words = ("httperf", "--hog", "--server", address, "--port", str(port), *count)
+    output = node(CLIENT).check_output(shlex.join(words))
+
+    def number(pattern: str) -> str:
+        found = re.search(pattern, output)
+        if not found:
+            raise AssertionError(output)
+        return found[1]
+
+    return Httperf(
+        answers=int(number(r"2xx=(\d+)")),
+        failures=int(number(r"Errors: total (\d+)")),
+        rate=float(number(r"Connection rate: ([\d.]+)")),
+        output=output,
+    )
 
 
 def main() -> None:
