@@ -28,7 +28,7 @@ INVENTORY = BUILD / "lab.yml"
 DIRECTOR = "director1"
 CLIENT = "client"
 PATIENCE = 120  # seconds for one load, which waits for each connection
-HTTPERF_TIMEOUT = 10  # seconds for one connection of a load: time for a third attempt where a busy host loses packets
+STEADY_TIMEOUT = 10  # seconds for one connection of a steady load: enough for a third attempt where a packet is lost
 
 # name of a part of the state -> the commands that show it
 STATE = {
@@ -151,9 +151,9 @@ def load(target: str, *arguments: str) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Httperf:
-    """What a run of httperf came to: answers of status 200, failed connections by any reason, and the rate per second
-    at which connections were started.
+class Piece:
+    """What a piece of a steady load came to: connections answered, those that were not, by any reason, and answers per
+    second.
     """
 
     answers: int
@@ -162,26 +162,23 @@ class Httperf:
     output: str
 
 
-def httperf(address: str, port: int, rate: int, seconds: int) -> Httperf:
-    """Open HTTP connections from the client at a steady rate: a C program, for an emulated processor lacks the
-    strength to do it in Python.
+def steady_load(address: str, port: int, rate: int, seconds: int) -> Piece:
+    """Open HTTP connections from the client at a rate, by h2load: an emulated processor lacks the strength to do it in
+    Python, and httperf polls, so that the other nodes have less.
     """
-    count = ("--rate", str(rate), "--num-conns", str(rate * seconds), "--timeout", str(HTTPERF_TIMEOUT))
-    words = ("httperf", "--hog", "--server", address, "--port", str(port), *count)
-    output = node(CLIENT).check_output(shlex.join(words))
+    count = str(rate * seconds)
+    host = f"[{address}]" if ":" in address else address
+    words = ("h2load", "--h1", "-n", count, "-c", count, "-r", str(rate), "-N", f"{STEADY_TIMEOUT}s")
+    output = node(CLIENT).check_output(f"ulimit -n 65536; {shlex.join((*words, f'http://{host}:{port}/'))}")
 
-    def number(pattern: str) -> str:
+    def numbers(pattern: str) -> list[str]:
         found = re.search(pattern, output)
         if not found:
             raise AssertionError(output)
-        return found[1]
+        return list(found.groups())
 
-    return Httperf(
-        answers=int(number(r"2xx=(\d+)")),
-        failures=int(number(r"Errors: total (\d+)")),
-        rate=float(number(r"Connection rate: ([\d.]+)")),
-        output=output,
-    )
+    answers, *failures = map(int, numbers(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout"))
+    return Piece(answers, sum(failures), float(*numbers(r"finished in .*, ([\d.]+) req/s")), output)
 
 
 def main() -> None:

@@ -92,7 +92,7 @@ def load(address, port, rate):
 
     def make():
         while not stop.is_set():
-            reports.append(nodes.httperf(address, port, rate, SECONDS))
+            reports.append(nodes.steady_load(address, port, rate, SECONDS))
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
         making = pool.submit(make)
