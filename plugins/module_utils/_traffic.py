@@ -327,9 +327,9 @@ def _elements(pieces: Mapping[_Piece, int]) -> Elements:
 
 
 def _element(piece: _Piece) -> Element:
-    name = f"to_{piece.protocol}" + ("_from" if piece.mac else "") + (f"_on_{piece.interface}" if piece.interface else "")
+    where = ("_from" if piece.mac else "") + (f"_on_{piece.interface}" if piece.interface else "")
     sender = (piece.mac,) if piece.mac else ()
-    return Element(name, (*sender, piece.address, piece.low, piece.high))
+    return Element(f"to_{piece.protocol}{where}", (*sender, piece.address, piece.low, piece.high))
 
 
 def _piece(element: Element) -> _Piece:
