@@ -42,6 +42,8 @@ notes:
     beside its traffic. C(macs) are the hardware addresses of the senders, by default any. One of C(interfaces) and
     C(macs) is required.
   - A connection whose packets begin to come from another director gets that one's mark, and its answers follow.
+  - The host needs a route to the client, by its own gateway for instance; without one it sends nothing that could be
+    routed otherwise.
   - Only connections of the host itself get their answers marked, not those that it routes.
 seealso:
   - module: l4lb.ipvs.ipvs_mark
