@@ -44,13 +44,14 @@ class Inventory(NamedTuple):
 
 
 class Resolved(NamedTuple):
-    """One plain service: as a module takes it, as the model reads it, and the return path of each of its NAT
-    servers.
+    """One plain service: as a module takes it, as the model reads it, the return path of each of its NAT servers, and
+    the service as the inventory has it.
     """
 
     plain: dict[str, Any]
     entry: Entry
     return_paths: dict[ServerKey, str]
+    written: Mapping[str, Any]
 
 
 class _Source(NamedTuple):
@@ -68,6 +69,7 @@ class _Expanded(NamedTuple):
     sources: list[_Source]
     return_path: str
     carried: bool
+    written: Mapping[str, Any]
 
 
 def resolve(services: object, inventory: Inventory, director: Optional[str] = None) -> list[Resolved]:
@@ -106,7 +108,7 @@ def _resolved(one: _Expanded, table: _model.Table, findings: Findings) -> Resolv
             paths[server.key] = written.get("return_path", one.return_path)
         elif "return_path" in written:
             findings.problem(f"{source.place}.return_path", "is only for forward nat", written["return_path"])
-    return Resolved(one.plain, entry, paths)
+    return Resolved(one.plain, entry, paths, one.written)
 
 
 def _identity(plain: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,7 +143,7 @@ def _expand(
             servers.append(source.written)
     kept = {name: value for name, value in item.items() if name not in _model.INVENTORY_KEYS}
     return [
-        _Expanded({**kept, **identity, "servers": servers}, path, sources, return_path, carried)
+        _Expanded({**kept, **identity, "servers": servers}, path, sources, return_path, carried, item)
         for identity in _identities(item, path, findings)
     ]
 
