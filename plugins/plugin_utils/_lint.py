@@ -64,8 +64,8 @@ CHECKS = {
         Check(
             "no_return_via",
             True,
-            "{servers}: return_path {path} without return_via",
-            "name the director's address in the network of the servers as return_via",
+            "{servers}: return_path {path} without a return_via of {family}",
+            "name the director's address in the network of the servers in return_via",
         ),
         Check(
             "vip_is_real",
@@ -86,18 +86,6 @@ CHECKS = {
             "{servers}: a director of the service ({directors}), which balances once more what another director sends "
             "it with forward {forward}",
             "take it out of the servers, use forward nat, or have other directors carry the service",
-        ),
-        Check(
-            "shadowed",
-            True,
-            "never sees a packet, for {other} takes them all, and marks are looked up first",
-            "leave its address and port out of the mark, or remove the service",
-        ),
-        Check(
-            "partly_shadowed",
-            False,
-            "does not see what {other} takes of its packets, for marks are looked up first",
-            "leave its address and ports out of the mark if that is not meant",
         ),
         Check(
             "port_zero",
@@ -341,7 +329,7 @@ def _networks_of_facts(facts: Mapping[str, Any]) -> Iterator[Network]:
 def _each(carried: Iterable[_Service], fleet: _Fleet) -> Iterator[_Found]:
     """The checks that one service fails or passes by itself."""
     for service in carried:
-        for check in (_off_subnet, _return_paths, _local, _prepared):
+        for check in (_off_subnet, _return_paths, _gateways, _local, _prepared):
             for name, facts in check(service, fleet):
                 yield _Found(name, service, facts)
 
@@ -388,6 +376,16 @@ def _return_paths(service: _Service, fleet: _Fleet) -> _Facts:
             near.setdefault((check, min(shared)), []).append(server)
     for (check, network), servers in near.items():
         yield check, {"servers": _shown(servers), "network": network}
+
+
+def _gateways(service: _Service, fleet: _Fleet) -> _Facts:
+    """A route back needs a gateway, which only the user knows: the director may have many addresses."""
+    told = {len(packed) for packed in map(_packed, service.resolved.written.get("return_via", ())) if packed}
+    paths = service.resolved.return_paths
+    for path, (family, size) in itertools.product(("route", "policy"), (("IPv4", 4), ("IPv6", 16))):
+        servers = [one for one in service.servers("nat") if paths[one.key] == path and len(one.key.address) == size]
+        if servers and size not in told:
+            yield "no_return_via", {"servers": _shown(servers), "path": path, "family": family}
 
 
 def _local(service: _Service, fleet: _Fleet) -> _Facts:

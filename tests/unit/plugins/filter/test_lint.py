@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -146,6 +148,15 @@ def test_a_network_that_only_a_backend_states_is_enough() -> None:
 def test_a_way_back_that_cannot_be_judged_is_not_checked() -> None:
     hosts = fleet(director1={}, backend1=host(rip="198.51.100.11"), backend2=None)
     assert "no_return_path" in only(lint([{**NAT, **SERVERS, "return_path": "none"}], **hosts), "not_checked")
+
+
+@pytest.mark.parametrize("path", ["route", "policy"])
+def test_a_route_back_needs_a_gateway_of_its_family(path: str) -> None:
+    service = {**NAT, **SERVERS, "return_path": path}
+    text = f"service {WEB}: servers 198.51.100.11, 198.51.100.12: return_path {path} without a return_via of IPv4"
+    for via in ({}, {"return_via": ["2001:db8::1"]}):
+        assert only(lint([{**service, **via}], **fleet()), "problems") == refusal("no_return_via", text)
+    assert lint([{**service, "return_via": ["2001:db8::1", "198.51.100.1"]}], **fleet()) == CLEAN
 
 
 # addresses that are there already
@@ -352,6 +363,15 @@ def test_what_the_model_refuses_is_said_by_the_model_alone() -> None:
         "(got 8443); services[0].servers[0].address: must be of its service's family; only forward tun mixes "
         "(got '[2001:db8::11]:8443')"
     )
+
+
+def test_the_guide_lists_every_check_in_its_own_words() -> None:
+    guide = Path(__file__).resolve().parents[4] / "docs" / "docsite" / "rst" / "guide_lint.rst"
+    found = guide.read_text().partition("What it finds\n")[2]
+    refused, warned = found.split("Warned of\n")
+    for part, problem in ((refused, True), (warned, False)):
+        told = re.findall(r"^``(\w+)``\n   Says ``(.+)``\.\n\n   Way out: (.+)\.\n", part, re.MULTILINE)
+        assert told == [(check.name, check.rule, check.remedy) for check in CHECKS.values() if check.problem == problem]
 
 
 last = st.integers(1, 12)
