@@ -48,7 +48,7 @@ options:
     elements: str
   backends:
     description:
-      - The hosts that get the role P(l4lb.ipvs.ipvs_backend#role). By default the group C(ipvs_backends).
+      - The hosts that get the role of backends. By default the group C(ipvs_backends).
     type: list
     elements: str
   allow:
