@@ -17,9 +17,10 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Optional, Union
 
-from ..module_utils import _model, _values
+from ..module_utils import _model, _traffic, _values
 from ..module_utils._errors import MAX_LISTED, BadValue, Findings
 from ..module_utils._model import AF_INET, FORWARDS, PROTOCOLS, Server
+from ..module_utils._traffic import Traffic
 from ._resolve import Inventory, Resolved, resolve
 
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
@@ -29,6 +30,7 @@ ADDRESS_VARIABLES = ("ansible_host", "ipvs_address", "ipvs_address6", "ipvs_back
 #: The variable of a host that states its networks: ``address/prefix``, its own address or that of the network.
 NETWORKS_VARIABLE = "ipvs_networks"
 VIP_VARIABLE = "ipvs_director_vip"
+RETURN_VIA_VARIABLE = "ipvs_backend_return_via"
 ALLOW_VARIABLE = "ipvs_lint_allow"
 MAX_NAMED = 3  # servers, hosts or services in one sentence; more are counted
 MAX_NETWORKS = 1000
@@ -65,7 +67,8 @@ CHECKS = {
             "no_return_via",
             True,
             "{servers}: return_path {path} without a return_via of {family}",
-            "name the director's address in the network of the servers in return_via",
+            "name the director's address in the network of the servers in return_via of the service, or in "
+            "ipvs_backend_return_via of the hosts",
         ),
         Check(
             "vip_is_real",
@@ -88,6 +91,18 @@ CHECKS = {
             "take it out of the servers, use forward nat, or have other directors carry the service",
         ),
         Check(
+            "shadowed",
+            True,
+            "never sees a packet, for {other} takes them all, and marks are looked up first",
+            "leave its address and port out of the mark, or remove it",
+        ),
+        Check(
+            "partly_shadowed",
+            False,
+            "does not see what {other} takes of its packets, for marks are looked up first",
+            "leave its address and ports out of the mark if that is not meant",
+        ),
+        Check(
             "port_zero",
             False,
             "does not see {ports}, which {other} takes, for an exact port is looked up before port 0",
@@ -99,6 +114,13 @@ CHECKS = {
             "{servers}: in {network} as the VIP is, with return_path gateway, so clients in that network get their "
             "answers past the director",
             "have clients behind a router only, or use return_path snat, route or policy",
+        ),
+        Check(
+            "tracked",
+            False,
+            "forward {forward} by a mark that others set, while the source NAT of {other} has connections tracked, in "
+            "which only one direction of these would be seen: they turn invalid",
+            "state its traffic in mark, so that it is exempted, or drop nothing for being invalid",
         ),
         Check(
             "foreign_server",
@@ -129,13 +151,18 @@ class _Host(NamedTuple):
 
     addresses: frozenset[bytes]
     networks: frozenset[Network]
+    return_via: Sequence[object]
+    holds_vips: bool
 
 
 class _Service(NamedTuple):
-    """A plain service and the hosts that carry it."""
+    """A plain service, the hosts that carry it and, for one by firewall mark, the traffic that gets the mark, where
+    that is stated.
+    """
 
     resolved: Resolved
     directors: tuple[str, ...]
+    traffic: Optional[Traffic]
 
     @property
     def key(self) -> _model.ServiceKey:
@@ -148,7 +175,7 @@ class _Service(NamedTuple):
 
     @property
     def vips(self) -> set[bytes]:
-        return {self.key.address} - {b""}
+        return set(self.traffic.addresses) if self.traffic else {self.key.address} - {b""}
 
     def servers(self, *forwards: str) -> list[Server]:
         """Those of these forwarding methods, in canonical order."""
@@ -172,14 +199,12 @@ class _Fleet:
         variables = {*ADDRESS_VARIABLES, *_address_variables(services), *_address_variables(inventory.pools)}
         self.backends = frozenset(backends)
         self.hosts: dict[str, _Host] = {}
-        self.vip_modes: dict[str, object] = {}
         self.owners: dict[bytes, list[str]] = {}
         #: What could not be checked, with the hosts whose networks are not known.
         self.unknown: dict[str, set[str]] = {}
         for name in inventory.hostvars:
             known = inventory.hostvars[name]
             self.hosts[name] = _host(name, known, variables, findings)
-            self.vip_modes[name] = known.get(VIP_VARIABLE, "hold")
             for address in self.hosts[name].addresses:
                 self.owners.setdefault(address, []).append(name)
 
@@ -215,16 +240,35 @@ def lint(
     if backends is None:
         backends = inventory.groups.get("ipvs_backends", ())
     fleet = _Fleet(services, inventory, backends, findings)
-    findings.raise_problems()
     carried = [
-        _Service(one, tuple(inventory.groups[one.written["directors"]] if "directors" in one.written else directors))
+        _Service(
+            one,
+            tuple(inventory.groups[one.written["directors"]] if "directors" in one.written else directors),
+            _marked(one, findings),
+        )
         for one in resolved
     ]
-    found = [*_each(carried, fleet), *_vips_of_others(carried, fleet), *_holders(carried, fleet), *_shadows(carried)]
-    return _verdict(found, fleet, allow)
+    findings.raise_problems()
+    found = [
+        *_each(carried, fleet),
+        *_vips_of_others(carried, fleet),
+        *_holders(carried, fleet),
+        *_shadows(carried),
+        *_tracked(carried),
+    ]
+    return _verdict(found, carried, fleet, allow)
 
 
-def _verdict(found: Iterable[_Found], fleet: _Fleet, allow: Sequence[str]) -> Verdict:
+def _marked(resolved: Resolved, findings: Findings) -> Optional[Traffic]:
+    """The traffic of a service by firewall mark, if it is stated."""
+    if "mark" not in resolved.written or "fwmark" not in resolved.written:
+        return None
+    mark, key = resolved.written["mark"], _model.key_params(resolved.entry.service.key)
+    where = f"{_model.key_text(resolved.entry.service.key)} mark"
+    return _traffic.parse_one(_traffic.MARKS, {**mark, **key} if isinstance(mark, Mapping) else mark, where, findings)
+
+
+def _verdict(found: Iterable[_Found], carried: Iterable[_Service], fleet: _Fleet, allow: Sequence[str]) -> Verdict:
     """The findings as sentences, one for all services with the same."""
     labels: dict[tuple[str, str], list[str]] = {}
     for one in found:
@@ -245,6 +289,12 @@ def _verdict(found: Iterable[_Found], fleet: _Fleet, allow: Sequence[str]) -> Ve
         f"{NETWORKS_VARIABLE} of the {'host' if len(names) == 1 else 'hosts'}"
         for checks, names in hosts.items()
     ]
+    unmarked = [service.label for service in carried if service.key.fwmark and not service.traffic]
+    if unmarked:
+        not_checked.append(
+            "not checked: shadowed, two_holders, vip_is_real, for the traffic of "
+            f"{_listed('service', unmarked)} is not known: state it in mark"
+        )
     return Verdict(*(_capped(sentences) for sentences in (problems, warnings, not_checked)))
 
 
@@ -280,11 +330,9 @@ def _host(name: str, known: Mapping[str, Any], variables: Iterable[str], finding
         value = known.get(variable, ())
         written += value if isinstance(value, (list, tuple)) else [value]
     addresses = {packed for packed in map(_packed, written) if packed and not _values.is_loopback(packed)}
-    if NETWORKS_VARIABLE not in known:
-        return _Host(frozenset(addresses), frozenset(_networks_of_facts(known.get("ansible_facts", {}))))
-    networks = set()
+    networks = set(() if NETWORKS_VARIABLE in known else _networks_of_facts(known.get("ansible_facts", {})))
     path = f"hostvars.{name}.{NETWORKS_VARIABLE}"
-    for i, value in enumerate(_values.records(known[NETWORKS_VARIABLE], path, findings, MAX_NETWORKS)):
+    for i, value in enumerate(_values.records(known.get(NETWORKS_VARIABLE, []), path, findings, MAX_NETWORKS)):
         try:
             stated = _stated(value)
         except ValueError:
@@ -293,7 +341,8 @@ def _host(name: str, known: Mapping[str, Any], variables: Iterable[str], finding
         networks.add(stated.network)
         if stated.ip != stated.network.network_address:
             addresses.add(stated.ip.packed)
-    return _Host(frozenset(addresses), frozenset(networks))
+    holds = known.get(VIP_VARIABLE, "hold") == "hold"
+    return _Host(frozenset(addresses), frozenset(networks), known.get(RETURN_VIA_VARIABLE, ()), holds)
 
 
 def _packed(value: object) -> Optional[bytes]:
@@ -380,12 +429,24 @@ def _return_paths(service: _Service, fleet: _Fleet) -> _Facts:
 
 def _gateways(service: _Service, fleet: _Fleet) -> _Facts:
     """A route back needs a gateway, which only the user knows: the director may have many addresses."""
-    told = {len(packed) for packed in map(_packed, service.resolved.written.get("return_via", ())) if packed}
-    paths = service.resolved.return_paths
-    for path, (family, size) in itertools.product(("route", "policy"), (("IPv4", 4), ("IPv6", 16))):
-        servers = [one for one in service.servers("nat") if paths[one.key] == path and len(one.key.address) == size]
-        if servers and size not in told:
-            yield "no_return_via", {"servers": _shown(servers), "path": path, "family": family}
+    missing: dict[tuple[str, str], list[Server]] = {}
+    for server in service.servers("nat"):
+        path = service.resolved.return_paths[server.key]
+        if path in ("route", "policy") and not _told(service, server, fleet):
+            family = "IPv4" if server.key.family == AF_INET else "IPv6"
+            missing.setdefault((path, family), []).append(server)
+    for (path, family), servers in missing.items():
+        yield "no_return_via", {"servers": _shown(servers), "path": path, "family": family}
+
+
+def _told(service: _Service, server: Server, fleet: _Fleet) -> bool:
+    """Whether the service, or else each of the hosts, tells a gateway of the server's family."""
+    if "return_via" in service.resolved.written:
+        stated = [service.resolved.written["return_via"]]
+    else:
+        stated = [fleet.hosts[host].return_via for host in fleet.owners.get(server.key.address, ())]
+    size = len(server.key.address)
+    return all(any(packed and len(packed) == size for packed in map(_packed, via)) for via in stated)
 
 
 def _local(service: _Service, fleet: _Fleet) -> _Facts:
@@ -441,41 +502,81 @@ def _holders(carried: Sequence[_Service], fleet: _Fleet) -> Iterator[_Found]:
     for service in carried:
         for vip in service.vips:
             known = holders.setdefault(vip, [])
-            known += [host for host in service.directors if host not in known and fleet.vip_modes.get(host) == "hold"]
+            known += [host for host in service.directors if host not in known and fleet.hosts[host].holds_vips]
+    meetings = {vip: _meeting(hosts, fleet) for vip, hosts in holders.items()}
     for service in carried:
         for vip in sorted(service.vips):
-            neighbours: set[str] = set()
-            where = ", and nothing tells that they are on different segments"
-            for one, other in itertools.combinations(holders[vip], 2):
-                networks = [fleet.hosts[host].networks for host in (one, other)]
-                shared = networks[0] & networks[1]
-                if shared or not all(networks):
-                    neighbours |= {one, other}
-                if shared:
-                    where = f" in {min(map(str, shared))}"
-            if neighbours:
-                facts = {"directors": _some(sorted(neighbours)), "vip": _values.show_address(vip), "where": where}
-                yield _Found("two_holders", service, facts)
+            if meetings[vip]:
+                yield _Found("two_holders", service, {"vip": _values.show_address(vip), **meetings[vip]})
+
+
+def _meeting(hosts: Sequence[str], fleet: _Fleet) -> dict[str, str]:
+    """Which of the hosts are neighbours of each other, and where; empty if none are."""
+    neighbours: set[str] = set()
+    where = ", and nothing tells that they are on different segments"
+    for one, other in itertools.combinations(hosts, 2):
+        networks = [fleet.hosts[host].networks for host in (one, other)]
+        shared = networks[0] & networks[1]
+        if shared or not all(networks):
+            neighbours |= {one, other}
+        if shared:
+            where = f" in {min(map(str, shared))}"
+    return {"directors": _some(sorted(neighbours)), "where": where} if neighbours else {}
 
 
 def _shadows(carried: Sequence[_Service]) -> Iterator[_Found]:
     """Services that take the packets of others. The order of the look-up is that of ip_vs_service_find
     (ip_vs_ctl.c): fwmark, exact port, for FTP's data port 21, port 0.
     """
-    exact: dict[tuple[bytes, int], list[_Service]] = {}
+    by_address: dict[bytes, list[_Service]] = {}
     for service in carried:
-        if service.key.port:
-            exact.setdefault((service.key.address, service.key.protocol), []).append(service)
+        by_address.setdefault(service.key.address, []).append(service)
+    for marked in carried:
+        traffic = marked.traffic
+        for address in traffic.addresses if traffic else ():
+            for service in by_address.get(address, ()):
+                check = _shadowed(service.key, traffic) if traffic and _meet(service, marked) else None
+                if check:
+                    yield _Found(check, service, {"other": marked.label})
     for service in carried:
         if service.key.port or service.key.fwmark:
             continue
-        others = [one for one in exact.get((service.key.address, service.key.protocol), ()) if _meet(service, one)]
+        others = [
+            one
+            for one in by_address[service.key.address]
+            if one.key.port and one.key.protocol == service.key.protocol and _meet(service, one)
+        ]
         if others:
             ports = [str(port) for port in sorted({one.key.port for one in others})]
             if service.key.protocol == PROTOCOLS["tcp"] and str(FTP) in ports:
                 ports += ["20", "those from 1024 on"]
             facts = {"ports": _listed("port", ports), "other": _some([one.label for one in others])}
             yield _Found("port_zero", service, facts)
+
+
+def _shadowed(key: _model.ServiceKey, traffic: Traffic) -> Optional[str]:
+    """The check that fails for a service on an address whose ``traffic`` is marked."""
+    protocol = next(word for word, number in PROTOCOLS.items() if number == key.protocol)
+    if protocol not in traffic.protocols:
+        return None
+    wanted = (key.port, key.port) if key.port else (1, _traffic.EVERY_PORT[1])
+    if not any(low <= wanted[1] and wanted[0] <= high for low, high in traffic.ports):
+        return None
+    # ranges that touch are one, so what is covered is covered by one
+    covered = any(low <= wanted[0] and wanted[1] <= high for low, high in traffic.ports)
+    return "shadowed" if covered and not traffic.interfaces else "partly_shadowed"
+
+
+def _tracked(carried: Sequence[_Service]) -> Iterator[_Found]:
+    """Directors that track connections for source NAT exempt those of dr and tun, if they know them."""
+    translated = [one for one in carried if "snat" in one.resolved.return_paths.values()]
+    for service in carried:
+        forwards = [forward for forward in ("dr", "tun") if service.servers(forward)]
+        if not service.key.fwmark or service.traffic or not forwards:
+            continue
+        others = [one.label for one in translated if _meet(service, one)]
+        if others:
+            yield _Found("tracked", service, {"forward": ", ".join(forwards), "other": _some(others)})
 
 
 def _meet(one: _Service, other: _Service) -> bool:

@@ -159,6 +159,17 @@ def test_a_route_back_needs_a_gateway_of_its_family(path: str) -> None:
     assert lint([{**service, "return_via": ["2001:db8::1", "198.51.100.1"]}], **fleet()) == CLEAN
 
 
+def test_a_host_may_tell_the_gateway_of_its_route_back() -> None:
+    service = {**NAT, **SERVERS, "return_path": "policy"}
+    told = {"ipvs_backend_return_via": ["198.51.100.1"]}
+    hosts = fleet(backend1=host("198.51.100.11/24", rip="198.51.100.11", **told))
+    assert "server 198.51.100.12: return_path policy without" in only(lint([service], **hosts), "problems")
+    hosts["hostvars"]["backend2"].update(told)
+    assert lint([service], **hosts) == CLEAN
+    hosts["hostvars"]["backend2"].update(ipvs_backend_return_via=["2001:db8::1"])
+    assert "server 198.51.100.12: return_path policy without" in only(lint([service], **hosts), "problems")
+
+
 # addresses that are there already
 
 
@@ -275,6 +286,82 @@ def test_services_of_different_directors_do_not_meet() -> None:
     hosts["groups"].update(one=["director1"], two=["director2"])
     every = {**DR, **SERVERS, "port": 0, "persistence_timeout": 60, "directors": "two"}
     assert lint([{**DR, **SERVERS, "directors": "one"}, every], **hosts) == CLEAN
+
+
+MARKED = {"name": "all", "fwmark": 7, "family": "ipv4", "forward": "dr", **SERVERS}
+
+
+@pytest.mark.parametrize(
+    ("mark", "port", "check"),
+    [
+        ({}, 443, "shadowed"),
+        ({"ports": [80, "443-444"]}, 443, "shadowed"),
+        ({"protocols": ["udp", "tcp"]}, 443, "shadowed"),
+        ({}, 0, "shadowed"),
+        ({"ports": ["1-1000", "1001-65535"]}, 0, "shadowed"),
+        ({"ports": [80]}, 0, "partly_shadowed"),
+        ({"interfaces": ["eth0"]}, 443, "partly_shadowed"),
+        ({"ports": [80]}, 443, None),
+        ({"ports": ["1-442", "444-65535"]}, 443, None),
+        ({"protocols": ["udp"]}, 443, None),
+        ({"addresses": ["198.51.100.101"]}, 443, None),
+    ],
+)
+def test_marks_are_looked_up_first(mark: dict[str, Any], port: int, check: str | None) -> None:
+    marked = {**MARKED, "mark": {"addresses": ["198.51.100.101", "198.51.100.100"], **mark}}
+    if "addresses" in mark:
+        marked["mark"] = mark
+    service = {**DR, **SERVERS, "port": port, "persistence_timeout": 60}
+    verdict = lint([service, marked], **fleet())
+    if check is None:
+        assert verdict == CLEAN
+    else:
+        text = f"service web (-t 198.51.100.100:{port}): {CHECKS[check].rule.format(other='all (-f 7)')}"
+        expected = refusal(check, text) if CHECKS[check].problem else warning(check, text)
+        assert only(verdict, "problems" if CHECKS[check].problem else "warnings") == expected
+
+
+def test_marks_of_other_directors_take_nothing() -> None:
+    hosts = two(ipvs_director_vip="standby")
+    hosts["groups"].update(one=["director1"], two=["director2"])
+    marked = {**MARKED, "mark": {"addresses": ["198.51.100.100"]}, "directors": "two"}
+    assert lint([{**DR, **SERVERS, "directors": "one"}, marked], **hosts) == CLEAN
+
+
+def test_the_addresses_of_a_mark_are_vips() -> None:
+    marked = {**MARKED, "mark": {"addresses": ["198.51.100.11"], "ports": [80]}}
+    assert "the VIP 198.51.100.11 is an address of host backend1" in only(lint([marked], **fleet()), "problems")
+    marked["mark"] = {"addresses": ["198.51.100.100"], "ports": [80]}
+    assert "all hold the VIP 198.51.100.100 in" in only(lint([marked], **two()), "problems")
+
+
+def test_a_mark_that_others_set_is_not_checked() -> None:
+    told = (
+        "not checked: shadowed, two_holders, vip_is_real, for the traffic of service all (-f 7) is not known: "
+        "state it in mark"
+    )
+    assert only(lint([MARKED], **fleet()), "not_checked") == told
+
+
+def test_a_bad_mark_is_told_with_the_rest() -> None:
+    with pytest.raises(AnsibleFilterError, match=r"-f 7 mark\.adresses: unknown key; did you mean addresses\?"):
+        lint([{**MARKED, "mark": {"adresses": ["198.51.100.100"]}}], **fleet())
+
+
+@pytest.mark.parametrize("forward", ["dr", "tun"])
+def test_direct_traffic_that_nobody_can_exempt_is_told(forward: str) -> None:
+    marked = {**MARKED, "forward": forward}
+    verdict = lint([{**NAT, **SERVERS}, marked], **fleet())
+    assert verdict["warnings"] == [
+        warning("tracked", f"service all (-f 7): {CHECKS['tracked'].rule.format(forward=forward, other=WEB)}")
+    ]
+    known = {**marked, "mark": {"addresses": ["198.51.100.101"], "ports": [80]}}
+    for other in (known, {**marked, "forward": "nat"}):
+        assert lint([{**NAT, **SERVERS}, other], **fleet())["warnings"] == []
+    assert (
+        lint([{**NAT, **SERVERS, "address": "203.0.113.100", "return_path": "gateway"}, marked], **fleet())["warnings"]
+        == []
+    )
 
 
 # who prepares the servers
