@@ -178,10 +178,10 @@ class _Service(NamedTuple):
         return set(self.traffic.addresses) if self.traffic else {self.key.address} - {b""}
 
     def servers(self, *forwards: str) -> list[Server]:
-        """Those of these forwarding methods, in canonical order."""
+        """Those of these forwarding methods, in canonical order. A loopback address is the director itself."""
         numbers = {FORWARDS[word] for word in forwards}
-        servers = self.resolved.entry.servers
-        return [servers[key] for key in sorted(servers) if servers[key].forward in numbers]
+        servers = sorted(self.resolved.entry.servers.items())
+        return [one for key, one in servers if one.forward in numbers and not _values.is_loopback(key.address)]
 
 
 class _Found(NamedTuple):

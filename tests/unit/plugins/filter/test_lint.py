@@ -79,6 +79,19 @@ def test_other_methods_reach_further(forward: str) -> None:
     assert lint([{**DR, **SERVERS, "forward": forward}], **fleet(backend2=host(FAR, rip="203.0.113.12"))) == CLEAN
 
 
+def test_every_director_must_reach_the_servers() -> None:
+    hosts = fleet(director2=host(FAR, ipvs_director_vip="standby"))
+    assert "in no network of director2" in only(lint([{**DR, **SERVERS}], **hosts), "problems")
+
+
+def test_a_director_reaches_itself() -> None:
+    hosts = fleet(director1=host(FAR, ipvs_address="198.51.100.1"))
+    service = {**DR, "servers": [{"address": "198.51.100.1"}]}
+    assert "a director of the service" in only(lint([service], **hosts), "problems")
+    for forward in ("dr", "tun", "nat"):
+        assert lint([{**DR, "forward": forward, "servers": [{"address": "127.0.0.1"}]}], **hosts) == CLEAN
+
+
 def test_networks_that_nobody_states_are_not_checked() -> None:
     told = (
         "not checked: off_subnet, for the networks of host director1 are not known: "
@@ -136,8 +149,9 @@ def test_nat_in_one_subnet_needs_a_way_back(path: str, check: str | None, kind: 
 
 
 def test_nat_between_two_subnets_is_fine_with_any_way_back() -> None:
+    hosts = fleet(director1=host(LAN, FAR))
     for path in ("none", "gateway"):
-        assert lint([{**NAT, **SERVERS, "address": "203.0.113.100", "return_path": path}], **fleet()) == CLEAN
+        assert lint([{**NAT, **SERVERS, "address": "203.0.113.100", "return_path": path}], **hosts) == CLEAN
 
 
 def test_a_network_that_only_a_backend_states_is_enough() -> None:
@@ -157,6 +171,10 @@ def test_a_route_back_needs_a_gateway_of_its_family(path: str) -> None:
     for via in ({}, {"return_via": ["2001:db8::1"]}):
         assert only(lint([{**service, **via}], **fleet()), "problems") == refusal("no_return_via", text)
     assert lint([{**service, "return_via": ["2001:db8::1", "198.51.100.1"]}], **fleet()) == CLEAN
+    inside = {**service, "address": "2001:db8::100", "servers": [{"address": "2001:db8::11"}]}
+    hosts = fleet(backend1=host(ipvs_address6="2001:db8::11"), backend2=None)
+    told = only(lint([{key: one for key, one in inside.items() if key != "servers_from"}], **hosts), "problems")
+    assert f"return_path {path} without a return_via of IPv6" in told
 
 
 def test_a_host_may_tell_the_gateway_of_its_route_back() -> None:
@@ -181,6 +199,9 @@ def test_a_vip_is_no_address_of_a_backend() -> None:
 
 def test_a_vip_may_be_the_directors_own_address() -> None:
     assert lint([{**NAT, **SERVERS, "address": "198.51.100.1"}], **fleet()) == CLEAN
+    assert lint([{**NAT, **SERVERS, "address": "198.51.100.2"}], **two(ipvs_director_vip="standby")) == CLEAN
+    local = {**NAT, "port": 80, "servers": [{"address": "198.51.100.1", "port": 8080}]}
+    assert lint([{**NAT, **SERVERS, "address": "198.51.100.1"}, local], **fleet()) == CLEAN
 
 
 def test_a_vip_is_no_server_of_another_service() -> None:
@@ -197,7 +218,13 @@ def test_an_address_shared_by_all_hosts_of_a_lab_is_nobodys() -> None:
     hosts = fleet()
     for variables in hosts["hostvars"].values():
         variables["ansible_host"] = "127.0.0.1"
-    assert lint([{**DR, **SERVERS}], **hosts) == CLEAN
+    assert lint([{**DR, **SERVERS}, {**NAT, **SERVERS, "address": "127.0.0.1"}], **hosts) == CLEAN
+
+
+def test_the_address_of_a_network_is_nobodys() -> None:
+    hosts = fleet(director1=host(LAN))
+    verdict = lint([{**DR, "servers": [{"address": "198.51.100.0"}]}], **hosts)
+    assert "of no host in the inventory" in only(verdict, "warnings")
 
 
 @pytest.mark.parametrize("forward", ["dr", "tun"])
@@ -237,6 +264,18 @@ def test_the_others_stand_by(mode: str) -> None:
 
 def test_holders_on_different_segments_do_not_meet() -> None:
     hosts = fleet(director2=host(FAR))
+    assert lint([{**NAT, **SERVERS}], **hosts) == CLEAN
+    verdict = lint([{**NAT, **SERVERS}], **fleet(director2=host(FAR), director3=host(LAN)))
+    assert "director1, director3 all hold" in only(verdict, "problems")
+
+
+def test_holders_do_not_meet_by_what_every_host_has() -> None:
+    def facts(address: str) -> dict[str, Any]:
+        every = [{"address": "fe80::1", "prefix": "64", "scope": "link"}, {"address": "2001:db8::1", "prefix": "128"}]
+        device = {"ipv4": {"address": address, "prefix": "24"}, "ipv6": every}
+        return {"ansible_facts": {"interfaces": ["eth0"], "eth0": device}}
+
+    hosts = fleet(director1=facts("198.51.100.1"), director2=facts("203.0.113.1"))
     assert lint([{**NAT, **SERVERS}], **hosts) == CLEAN
 
 
@@ -281,6 +320,11 @@ def test_port_21_takes_the_data_ports_of_ftp() -> None:
     assert "ports 21, 20, those from 1024 on, which" in only(lint([ftp, every], **fleet()), "warnings")
 
 
+def test_services_meet_where_no_director_is_known() -> None:
+    every = {**DR, **SERVERS, "port": 0, "persistence_timeout": 60}
+    assert "does not see port 443" in only(lint([{**DR, **SERVERS}, every], **fleet(director1=None)), "warnings")
+
+
 def test_services_of_different_directors_do_not_meet() -> None:
     hosts = two(ipvs_director_vip="standby")
     hosts["groups"].update(one=["director1"], two=["director2"])
@@ -300,6 +344,7 @@ MARKED = {"name": "all", "fwmark": 7, "family": "ipv4", "forward": "dr", **SERVE
         ({}, 0, "shadowed"),
         ({"ports": ["1-1000", "1001-65535"]}, 0, "shadowed"),
         ({"ports": [80]}, 0, "partly_shadowed"),
+        ({"ports": ["1-1000"]}, 0, "partly_shadowed"),
         ({"interfaces": ["eth0"]}, 443, "partly_shadowed"),
         ({"ports": [80]}, 443, None),
         ({"ports": ["1-442", "444-65535"]}, 443, None),
@@ -355,6 +400,10 @@ def test_direct_traffic_that_nobody_can_exempt_is_told(forward: str) -> None:
     assert verdict["warnings"] == [
         warning("tracked", f"service all (-f 7): {CHECKS['tracked'].rule.format(forward=forward, other=WEB)}")
     ]
+    hosts = fleet(director2=host(FAR))
+    hosts["groups"].update(one=["director1"], two=["director2"])
+    apart = lint([{**NAT, **SERVERS, "directors": "two"}, {**marked, "directors": "one"}], **hosts)
+    assert apart["warnings"] == []
     known = {**marked, "mark": {"addresses": ["198.51.100.101"], "ports": [80]}}
     for other in (known, {**marked, "forward": "nat"}):
         assert lint([{**NAT, **SERVERS}, other], **fleet())["warnings"] == []
@@ -390,6 +439,9 @@ def test_a_host_is_known_by_its_address_variables(variable: str) -> None:
     text = f"service {WEB}: server 198.51.100.77: of no host among the backends, so nothing is prepared there"
     assert only(lint([service], **hosts, pools=pools), "warnings") == warning("no_backend", text)
     assert lint([service], **hosts, pools=pools, backends=["other"]) == CLEAN
+    for path in ("snat", "none"):
+        translated = {**service, "address": "203.0.113.100", "forward": "nat", "return_path": path}
+        assert lint([translated], **hosts, pools=pools) == CLEAN
 
 
 def test_a_host_is_known_by_its_list_of_addresses_and_by_its_name() -> None:
