@@ -441,8 +441,9 @@ def _gateways(service: _Service, fleet: _Fleet) -> _Facts:
 
 def _told(service: _Service, server: Server, fleet: _Fleet) -> bool:
     """Whether the service, or else each of the hosts, tells a gateway of the server's family."""
-    if "return_via" in service.resolved.written:
-        stated = [service.resolved.written["return_via"]]
+    stated: list[Sequence[object]]
+    if service.resolved.return_via is not None:
+        stated = [service.resolved.return_via]
     else:
         stated = [fleet.hosts[host].return_via for host in fleet.owners.get(server.key.address, ())]
     size = len(server.key.address)
