@@ -97,15 +97,15 @@ def _take(step: Step, kernel: Any, task: Task) -> None:
     if isinstance(step.subject, Listener):
         if step.verb == "add":
             # a kernel that is asked for a listener does not load what it takes
-            _load(step.subject, task)
+            _load(task)
         {"add": _fou.add, "remove": _fou.remove}[step.verb](task, step.subject)
     else:
         getattr(kernel, f"{step.verb}_device")(step.subject)
 
 
-def _load(listener: Listener, task: Task) -> None:
-    for module in _tunnel.LISTENER_MODULES[listener.length]:
-        if not _kernel.module_loaded(module):
-            status, dummy, error = task.run(["modprobe", module])
-            if status:
-                raise IpvsError(f"the kernel module {module} cannot be loaded: {error.strip()}")
+def _load(task: Task) -> None:
+    module = _tunnel.LISTENER_MODULE
+    if not _kernel.module_loaded(module):
+        status, dummy, error = task.run(["modprobe", module])
+        if status:
+            raise IpvsError(f"the kernel module {module} cannot be loaded: {error.strip()}")

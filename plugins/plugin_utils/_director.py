@@ -66,7 +66,7 @@ def director_plan(
     return {
         "modules": modules,
         "missing_modules": [name for name in modules if host["modules"].get(name) != "loaded"],
-        "sysctls": {**_sysctls(table, flows, vips, interfaces), **(sysctls or {})},
+        "sysctls": {**_sysctls(table, flows, vips, interfaces), **_kept_routes(table, host), **(sysctls or {})},
         "vips": vips if place_vips else [],
         **judge(dangers, allow, "ipvs_director_allow"),
     }
@@ -108,6 +108,23 @@ def _sysctls(
     if flows:
         values["net.ipv4.vs.conntrack"] = 1
     return values
+
+
+def _kept_routes(table: Table, host: Mapping[str, Any]) -> dict[str, Any]:
+    """A host that forwards IPv6 neither keeps nor learns the default routes of router advertisements unless the
+    interface's accept_ra is 2 (ip-sysctl.rst). Where it is 0 the kernel has not learned them.
+    """
+    if not any(_forwards_ipv6(entry) for entry in table.values()):
+        return {}
+    learned = sorted(
+        {one["interface"] for one in host["gateways"] if (one["family"], one["protocol"]) == ("ipv6", "ra")}
+    )
+    keys = [setting(6, interface, "accept_ra") for interface in learned]
+    return {key: 2 for key in keys if host["sysctls"].get(key)}
+
+
+def _forwards_ipv6(entry: _model.Entry) -> bool:
+    return any(server.forward == FORWARDS["nat"] and server.key.family == AF_INET6 for server in entry.servers.values())
 
 
 def _vips(

@@ -31,9 +31,13 @@ HOST: dict[str, Any] = {
     "gateways": [{"family": "ipv4", "address": "198.51.100.1", "interface": "eth0", "protocol": "static"}],
     "sysctls": {},
     "files": [],
+    "rules": [],
+    "routes": [],
+    "tables": [],
     "owners": [],
     "connection": None,
 }
+NEEDS = ("tunnels", "sysctls", "vips", "policies", "connections", "clamps")
 ARP = {
     "net.ipv4.conf.all.arp_ignore": 1,
     "net.ipv4.conf.all.arp_announce": 2,
@@ -74,7 +78,8 @@ def test_an_address_on_the_loopback_or_the_dummy_is_no_address_of_the_host() -> 
 def test_nat_by_source_needs_nothing() -> None:
     found = plan({**WEB, "forward": "nat"})
     assert len(found["services"]) == 1
-    assert not any(found[part] for part in ("sysctls", "vips", "stale", "unmet", "missing_tools", "problems"))
+    assert not any(found[part] for part in (*NEEDS, "unmet", "missing_tools", "problems"))
+    assert not any(found["stale"].values())
 
 
 def test_arp_is_quiet_for_all_and_for_the_interface_of_the_server() -> None:
@@ -134,9 +139,9 @@ def test_the_larger_arp_value_counts_as_in_the_kernel() -> None:
 
 def test_what_is_not_there_is_told_until_it_is() -> None:
     assert plan(WEB)["unmet"] == [
+        "arp_ignore at 0 on eth0",
+        "arp_announce at 0 on eth0",
         f"the VIP {VIP} is not on lo",
-        "arp_ignore is 0 on eth0",
-        "arp_announce is 0 on eth0",
     ]
     done = {"interfaces": [interface("lo", *LO, (VIP, 32)), ETH0], "sysctls": ARP}
     assert plan(WEB, host=done)["unmet"] == []
@@ -146,8 +151,8 @@ def test_what_is_not_there_is_told_until_it_is() -> None:
 def test_what_no_service_needs_is_stale() -> None:
     held = {"interfaces": [interface("lo", *LO, (VIP, 32), ("192.0.2.99", 32), (VIP6, 128)), ETH0]}
     found = plan(WEB, host=held)
-    assert found["stale"] == ["192.0.2.99/32 dev lo", f"{VIP6}/128 dev lo"]
-    assert found["interfaces"] == ["lo"]
+    assert found["stale"]["vips"] == ["192.0.2.99/32 dev lo", f"{VIP6}/128 dev lo"]
+    assert found["vip_interfaces"] == ["lo"]
 
 
 def test_what_is_missing_is_installed_where_it_is_needed() -> None:
@@ -160,7 +165,7 @@ def test_all_bad_options_are_told_at_once() -> None:
     with pytest.raises(AnsibleFilterError) as refused:
         plan(WEB, addresses=["x"], return_via=["198.51.100.1", "198.51.100.2"], allow=["everything"])
     assert str(refused.value).split("; ") == [
-        "allow[0]: must be one of arp, localnode (got 'everything')",
+        "allow[0]: must be one of arp, gateway, localnode, management_return (got 'everything')",
         "ipvs_backend_addresses[0]: must be an IP address",
         "host names are not resolved (got 'x')",
         "ipvs_backend_return_via[1]: must be the only one of its family (got '198.51.100.2')",

@@ -170,7 +170,7 @@ VARIANTS = [
         {"type": "gue", "local": LOCAL6, "ports": [6080], "family": "ipv6"},
         ("ip6tnl", 41),
         "type ip6tnl mode ip6ip6",
-        ["fou", "fou6", "ip6_tunnel"],
+        ["fou", "ip6_tunnel"],
     ),
 ]
 
