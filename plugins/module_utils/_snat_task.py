@@ -39,9 +39,11 @@ def body(task: Task) -> dict[str, Any]:
         task.conclude(findings)
     live = _read(task)
     elements = _snat.elements_by_family(flows)
+    held = {family: _snat.live_elements(table) or {} for family, table in live.items()}
+    unlisted = sum(len(held[family].keys() - elements[family].keys()) for family in held)
     if task.params["state"] == "present" and task.params["purge"] == "none":
-        for family, table in live.items():
-            elements[family] = {**(_snat.live_elements(table) or {}), **elements[family]}
+        for family, found in held.items():
+            elements[family] = {**found, **elements[family]}
     wanted = {family: _snat.draft(family, content) for family, content in elements.items()}
     commands: list[str] = []
     before: list[str] = []
@@ -60,6 +62,7 @@ def body(task: Task) -> dict[str, Any]:
         "changed": bool(commands),
         "diff": {"before": _text(before), "after": _text(after)},
         "flows": [_snat.flow_params(flow) for flow in flows],
+        "unlisted": unlisted,
     }
 
 
