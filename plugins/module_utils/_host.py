@@ -3,12 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This file is private to the collection: nothing outside l4lb.ipvs may import it.
 
-"""One reading of a host that is to be a director: what it has, and what else on it has a say in balanced traffic.
-Read only.
+"""One reading of a host that is to be a director or a backend: what it has, and what else on it has a say in balanced
+traffic. Read only.
 """
 
 from __future__ import annotations
 
+import glob
 import importlib.util
 import json
 import os
@@ -24,6 +25,7 @@ from ._owners import content, owners
 SYS_MODULE = "/sys/module"
 LIB_MODULES = "/lib/modules"
 PROC = "/proc"
+ETC = "/etc"
 
 #: The kernel modules of load balancing: IPVS and its schedulers, connection tracking, NAT by nftables, tunnels
 #: and dummy devices.
@@ -34,6 +36,10 @@ COMMANDS = ("ipvsadm", "nft")
 LIBRARIES = ("pyroute2",)
 #: Tables of this collection.
 OWN_TABLES = "l4lb_"
+#: Files by which the roles of this collection set the next boot.
+OWN_FILES = ("sysctl.d/*l4lb-ipvs*.conf", "modules-load.d/l4lb-ipvs*.conf")
+#: Sysctls of interfaces that decide who answers for an address, who is believed, and where routes come from.
+SETTINGS = {"ipv4": ("arp_ignore", "arp_announce", "rp_filter"), "ipv6": ("accept_ra",)}
 
 
 def host_info(task: Task) -> dict[str, Any]:
@@ -52,7 +58,14 @@ def host_info(task: Task) -> dict[str, Any]:
             **{name: bool(shutil.which(name)) for name in COMMANDS},
             **{name: importlib.util.find_spec(name) is not None for name in LIBRARIES},
         },
-        "interfaces": read_addresses(_json(task, ["ip", "-j", "address"])),
+        "interfaces": read_addresses(_json(task, ["ip", "-j", "-d", "address"])),
+        "gateways": [
+            gateway
+            for family, option in (("ipv4", "-4"), ("ipv6", "-6"))
+            for gateway in read_gateways(family, _json(task, ["ip", "-j", option, "route", "show", "default"]))
+        ],
+        "sysctls": settings(),
+        "files": [path for name in OWN_FILES for path in sorted(glob.glob(os.path.join(ETC, name)))],
         "forward": forward + _legacy_forward(task),
         "source_nat": source_nat,
         "owners": owners(),
@@ -94,10 +107,15 @@ def _listed(directory: str) -> list[str]:
 
 
 def read_addresses(links: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """``ip -j address`` -> name and addresses (address, prefix) of each interface; link-local ones left out."""
+    """``ip -j -d address`` -> name, kind, alias, MTU and addresses (address, prefix) of each interface; link-local
+    addresses left out.
+    """
     return [
         {
             "name": link["ifname"],
+            "kind": link.get("linkinfo", {}).get("info_kind", ""),
+            "alias": link.get("ifalias", ""),
+            "mtu": link.get("mtu", 0),
             "addresses": [
                 {"address": info["local"], "prefix": info["prefixlen"]}
                 for info in link.get("addr_info", [])
@@ -107,6 +125,35 @@ def read_addresses(links: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         for link in links
         if "ifname" in link
     ]
+
+
+def read_gateways(family: str, routes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """``ip -j route show default`` -> the next hops of the default routes of one family."""
+    return [
+        {
+            "family": family,
+            "address": hop.get("gateway") or hop.get("via", {}).get("host"),
+            "interface": hop.get("dev", ""),
+            "protocol": route.get("protocol", ""),
+        }
+        for route in routes
+        for hop in route.get("nexthops", [route])
+    ]
+
+
+def settings() -> dict[str, int]:
+    """The running values of :data:`SETTINGS`, as ``net.ipv4.conf.eth0.rp_filter`` (a dot in an interface's name is
+    written as a slash, sysctl.d(5)).
+    """
+    found = {}
+    for family, names in SETTINGS.items():
+        directory = os.path.join(PROC, "sys/net", family, "conf")
+        for interface in _listed(directory):
+            for name in names:
+                value = content(os.path.join(directory, interface, name)).strip()
+                if value:
+                    found[f"net.{family}.conf.{interface.replace('.', '/')}.{name}"] = int(value)
+    return found
 
 
 # nftables

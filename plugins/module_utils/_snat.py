@@ -11,15 +11,13 @@ destination. A packet is matched by both, so that what is merely routed to a ser
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, NamedTuple, Optional
 
-from . import _values
+from . import _draft, _values
+from ._draft import Chain, Draft, Element, Elements, Key
 from ._errors import Findings
 from ._model import (
-    AF_INET,
-    AF_INET6,
     PROTOCOLS,
     ServerKey,
     ServiceKey,
@@ -30,13 +28,11 @@ from ._model import (
     server_key_params,
     server_text,
 )
-from ._nft import LiveTable, TableName
+from ._nft import LiveTable
 from ._values import Field, show_address
 
 MAX_FLOWS = 100_000
-TABLES = {AF_INET: TableName("ip", "l4lb_snat"), AF_INET6: TableName("ip6", "l4lb_snat")}
-#: Begins the comment of the first rule; the digest of the table's text follows.
-SIGNATURE = "l4lb.ipvs"
+TABLES = _draft.tables("l4lb_snat")
 
 SERVER_FIELDS = (Field("address", _values.unicast, required=True), Field("port", _values.integer(0, 65535)))
 
@@ -96,19 +92,6 @@ KINDS = (
     ),
     Kind("mark", ("mark", "address"), "", "meta mark . {ip} daddr"),
 )
-
-Key = tuple[Union[str, int], ...]
-
-
-class Element(NamedTuple):
-    """One entry of a set: the name of its :class:`Kind` and its key, as nft shows it."""
-
-    kind: str
-    key: Key
-
-
-#: The source address of each element, "" for masquerade.
-Elements = dict[Element, str]
 
 
 def parse_flows(value: object, path: str, findings: Findings) -> list[Flow]:
@@ -204,22 +187,9 @@ def _order(element: Element) -> tuple[int, Key]:
     return [kind.name for kind in KINDS].index(element.kind), element.key
 
 
-class Draft(NamedTuple):
-    """A table as it shall be: its elements, what stands between its braces ("" for no table), the comment of its
-    first rule and how many chains, sets and rules it has.
-    """
-
-    elements: Elements
-    body: str
-    comment: str
-    objects: int
-
-
 def draft(family: int, elements: Elements) -> Draft:
     """The table of the family: sets for masquerade, maps for fixed sources, and a chain with one rule for each."""
-    if not elements:
-        return Draft({}, "", "", 0)
-    word, address = ("ip", "ipv4_addr") if family == AF_INET else ("ip6", "ipv6_addr")
+    word, address = _draft.words(family)
     sets: list[str] = []
     rules: list[str] = []
     for kind in KINDS:
@@ -229,32 +199,20 @@ def draft(family: int, elements: Elements) -> Draft:
         fixed = [f"{_key_text(element.key)} : {elements[element]}" for element in ordered if elements[element]]
         plain = [_key_text(element.key) for element in ordered if not elements[element]]
         if fixed:
-            sets.append(_set_text(f"map {kind.name}_source", f"{types} : {address}", fixed))
+            sets.append(_draft.set_text(f"map {kind.name}_source", f"{types} : {address}", fixed))
             rules.append(f"{kind.guard}snat to {key} map @{kind.name}_source")
         if plain:
-            sets.append(_set_text(f"set {kind.name}_plain", types, plain))
+            sets.append(_draft.set_text(f"set {kind.name}_plain", types, plain))
             rules.append(f"{kind.guard}{key} @{kind.name}_plain masquerade")
-    comment = f"{SIGNATURE} {hashlib.sha256(repr((sets, rules)).encode()).hexdigest()[:32]}"
-    rules[0] += f' comment "{comment}"'
-    hook = "\t\ttype nat hook postrouting priority srcnat; policy accept;\n"
-    chain = "".join(f"\t\t{rule}\n" for rule in rules)
-    body = f"{''.join(sets)}\tchain postrouting {{\n{hook}{chain}\t}}\n"
-    return Draft(elements, body, comment, len(sets) + len(rules) + 1)
+    return _draft.draft(elements, sets, [Chain("postrouting", "nat hook postrouting priority srcnat", rules)])
 
 
 def _key_text(parts: Key) -> str:
     return " . ".join(str(part) for part in parts)
 
 
-def _set_text(name: str, types: str, elements: Sequence[str]) -> str:
-    listed = ",\n\t\t\t".join(elements)
-    return f"\t{name} {{\n\t\ttype {types}\n\t\telements = {{\n\t\t\t{listed}\n\t\t}}\n\t}}\n"
-
-
-def live_elements(table: LiveTable) -> Optional[Elements]:
-    """The elements of a live table; ``None`` if it is not, but for elements, as this module made it."""
-    if not _comment(table).startswith(SIGNATURE) or not table.untouched:
-        return None
+def read_elements(table: LiveTable) -> Elements:
+    """The elements of a live table of this make."""
     found: Elements = {}
     for kind in KINDS:
         for key, source in table.sets.get(f"{kind.name}_source", {}).get("elem", []):
@@ -262,15 +220,3 @@ def live_elements(table: LiveTable) -> Optional[Elements]:
         for key in table.sets.get(f"{kind.name}_plain", {}).get("elem", []):
             found[Element(kind.name, tuple(key["concat"]))] = ""
     return found
-
-
-def is_as_drafted(table: LiveTable, wanted: Draft) -> bool:
-    """Whether the live table is what the draft would make: the same rules and sets, to which nothing was done
-    since, and the same elements.
-    """
-    same_objects = _comment(table) == wanted.comment and table.objects == wanted.objects
-    return same_objects and live_elements(table) == wanted.elements
-
-
-def _comment(table: LiveTable) -> str:
-    return str(table.rules[0].get("comment", "")) if table.rules else ""

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This file is private to the collection: nothing outside l4lb.ipvs may import it.
 
-"""What M(l4lb.ipvs.ipvs_snat) does with the host: read our tables, compare, replace those that differ."""
+"""What M(l4lb.ipvs.ipvs_snat) does with the host, besides its tables."""
 
 from __future__ import annotations
 
@@ -11,17 +11,15 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from . import _kernel, _nft, _snat
-from ._errors import Findings, IpvsError
+from . import _nft_task, _snat
+from ._errors import Findings
 from ._module import Task
-from ._nft import LiveTable
-from ._snat import Draft, Flow
+from ._snat import Flow
 from ._values import show_address
 
 CONNTRACK = "/proc/sys/net/ipv4/vs/conntrack"
 NEEDS_CONNTRACK = "SNAT of IPVS traffic needs net.ipv4.vs.conntrack=1"
-#: Stands in a diff for a table whose content is not known to be ours.
-CHANGED = "changed by another hand"
+PURPOSE = _nft_task.Purpose(_snat.TABLES, _snat.draft, _snat.read_elements, _snat.lines)
 
 
 def body(task: Task) -> dict[str, Any]:
@@ -30,71 +28,15 @@ def body(task: Task) -> dict[str, Any]:
     :raises IpvsError: invalid input, a host that lacks something, or nft refused; nothing has changed then.
     """
     findings = Findings()
-    flows = _parse(task, findings)
+    flows = _nft_task.listed(task, "flows", _snat.parse_flows, findings)
     task.conclude(findings)
     if flows:
         findings = Findings()
         _check_conntrack(task, findings)
         _check_sources(task, flows, findings)
         task.conclude(findings)
-    live = _read(task)
-    elements = _snat.elements_by_family(flows)
-    if task.params["state"] == "present" and task.params["purge"] == "none":
-        for family, table in live.items():
-            elements[family] = {**(_snat.live_elements(table) or {}), **elements[family]}
-    wanted = {family: _snat.draft(family, content) for family, content in elements.items()}
-    commands: list[str] = []
-    before: list[str] = []
-    after: list[str] = []
-    for family, name in _snat.TABLES.items():
-        draft = wanted[family]
-        lines, same = _compare(live[family], draft) if family in live else ([], not draft.elements)
-        before += [f"{name}: {line}" for line in lines]
-        after += [f"{name}: {line}" for line in _snat.lines(draft.elements)]
-        if not same:
-            commands.append(_nft.replaced(name, draft.body))
-    if commands and not task.check_mode:
-        _nft.apply(task, commands)
-        _read_back(task, wanted)
-    return {
-        "changed": bool(commands),
-        "diff": {"before": _text(before), "after": _text(after)},
-        "flows": [_snat.flow_params(flow) for flow in flows],
-    }
-
-
-def _text(lines: Sequence[str]) -> str:
-    return "".join(f"{line}\n" for line in lines)
-
-
-def _parse(task: Task, findings: Findings) -> list[Flow]:
-    given = task.params["flows"]
-    if task.params["state"] == "absent":
-        if given is not None:
-            findings.problem("flows", "means nothing with state absent, which removes every one")
-        return []
-    if given is None:
-        findings.problem("flows", "is required with state present")
-        return []
-    return _snat.parse_flows(given, "flows", findings)
-
-
-def _read(task: Task) -> dict[int, LiveTable]:
-    """Our tables that are there, by family. Asking nft would load nf_tables, which check mode must not."""
-    if task.check_mode and not _kernel.module_loaded("nf_tables"):
-        return {}
-    present = _nft.tables(task)
-    return {family: _nft.read(task, name) for family, name in _snat.TABLES.items() if name in present}
-
-
-def _compare(table: LiveTable, draft: Draft) -> tuple[list[str], bool]:
-    """The lines of the live table, and whether it is what the draft would make."""
-    elements = _snat.live_elements(table)
-    if draft.elements and _snat.is_as_drafted(table, draft):
-        return _snat.lines(draft.elements), True
-    if elements is None or (elements == draft.elements and draft.elements):
-        return [CHANGED], False
-    return _snat.lines(elements), False
+    result = _nft_task.converge(task, PURPOSE, _snat.elements_by_family(flows))
+    return {**result, "flows": [_snat.flow_params(flow) for flow in flows]}
 
 
 def _check_conntrack(task: Task, findings: Findings) -> None:
@@ -126,16 +68,3 @@ def _check_sources(task: Task, flows: Sequence[Flow], findings: Findings) -> Non
 def _is_local(task: Task, address: bytes) -> bool:
     status, output, dummy = task.run(["ip", "-j", "route", "get", show_address(address)])
     return not status and any(route.get("type") == "local" for route in json.loads(output))
-
-
-def _read_back(task: Task, wanted: dict[int, Draft]) -> None:
-    """Hold what the kernel now has against the drafts.
-
-    :raises IpvsError: a table differs.
-    """
-    live = _read(task)
-    for family, name in _snat.TABLES.items():
-        draft = wanted[family]
-        same = _snat.is_as_drafted(live[family], draft) if family in live else not draft.elements
-        if not same or (family in live) != bool(draft.elements):
-            raise IpvsError(f"nft accepted {name}, but the kernel does not hold it as written", changed=True)

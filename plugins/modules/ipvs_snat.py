@@ -15,16 +15,14 @@ description:
   - With O(ignore:forward=nat), the answers of a real server must come back through the director. Where the director
     is not on the server's way back to the client, for instance because all are in one network, the director must also
     write its own address into the packet as the source. This module makes the nftables rules for that.
-  - The rules live in the tables C(l4lb_snat) of the families C(ip) and C(ip6), which belong to this module whole. A
-    table exists only if it has flows. It is replaced in one transaction, and only if it differs. No other table is
-    ever touched.
+  - The rules live in the tables C(l4lb_snat) of the families C(ip) and C(ip6).
   - A connection is matched by its original destination (the VIP with protocol and port, as conntrack remembers it)
     together with the server's address and port. A packet that is merely routed to a server keeps its source.
   - Flows are elements of sets, so that a packet costs a lookup however many there are.
-  - Nothing is persistent. The tables are gone after a reboot.
 extends_documentation_fragment:
   - l4lb.ipvs.attributes
   - l4lb.ipvs.netns
+  - l4lb.ipvs.nft
 options:
   flows:
     description:
@@ -32,22 +30,8 @@ options:
       - Required with O(state=present).
     type: list
     elements: dict
-  state:
-    description:
-      - V(present) makes the tables hold O(flows), V(absent) removes both tables.
-    type: str
-    choices: [present, absent]
-    default: present
-  purge:
-    description:
-      - What happens to connections in the tables that are not listed. V(none) keeps them, for a server that leaves a
-        service has connections to answer until it is out of the IPVS table. V(owned) makes O(flows) the whole truth of
-        the tables; an empty list then removes both.
-    type: str
-    choices: [none, owned]
-    default: none
 requirements:
-  - nft (nftables) 1.0.0 or newer, with JSON; ip (iproute2) with a fixed source
+  - ip (iproute2) with a fixed source
 notes:
   - Each of O(flows) is a dict. C(service) (required) names the service, as C(address), C(port) and C(protocol)
     (V(tcp) by default), or as C(fwmark) and C(family). C(server) (required) names the server by C(address) and
@@ -59,11 +43,8 @@ notes:
     keeps the packet's own.
   - The sysctl C(net.ipv4.vs.conntrack) must be 1, or IPVS would hide its connections from the rules. Without it the
     task is refused, in check mode warned of.
-  - A change replaces a table whole. Connections that are established keep their address, which conntrack remembers.
-  - A second run compares the elements of the sets, a digest of the rules that is in the comment of the first rule,
-    and the kernel's numbers of chains, sets and rules, which tell whether anybody changed them since. It does not
-    compare text, which differs between versions of nft. Tested with nft 1.0.6.
-  - Needs root, or C(CAP_NET_ADMIN).
+  - Connections that are established keep their address when a table is replaced, for conntrack remembers it.
+  - Keep what leaves a service (O(purge=none)) until it is out of the IPVS table, for it has connections to answer.
 seealso:
   - module: l4lb.ipvs.ipvs_sysctl
   - module: l4lb.ipvs.ipvs_table
@@ -121,12 +102,13 @@ diff:
 """
 
 from ..module_utils._module import run_module
+from ..module_utils._nft_task import PURGE, STATE
 from ..module_utils._snat_task import body
 
 ARGUMENT_SPEC = {
     "flows": {"type": "list", "elements": "dict"},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "purge": {"type": "str", "choices": ["none", "owned"], "default": "none"},
+    "state": STATE,
+    "purge": PURGE,
 }
 
 

@@ -14,6 +14,7 @@ from ansible.module_utils import basic
 
 from plugins.module_utils import _client, _kernel, _module, _owners
 from tests.unit.fake_kernel import SCHEDULERS, Kernel
+from tests.unit.fake_nft import FakeNft
 
 # A machine under load is slow, which is no fault of the code.
 hypothesis.settings.register_profile(
@@ -58,6 +59,15 @@ def run_main(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Callable[..., di
         return caught.value.args[0]
 
     return run
+
+
+@pytest.fixture
+def fake_nft(monkeypatch: pytest.MonkeyPatch) -> FakeNft:
+    """The nft that modules run, on a host without tables."""
+    fake = FakeNft()
+    monkeypatch.setattr(_module.Task, "run", lambda dummy, argv, data=None: fake.run(argv, data))
+    monkeypatch.setattr(_kernel, "module_loaded", lambda name: name == "nf_tables")
+    return fake
 
 
 class Machine:

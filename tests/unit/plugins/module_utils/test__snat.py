@@ -11,7 +11,6 @@ import pytest
 
 from plugins.module_utils import _snat
 from plugins.module_utils._errors import Findings
-from plugins.module_utils._nft import LiveTable
 
 SERVICE = {"address": "192.0.2.10", "port": 443}
 
@@ -117,10 +116,3 @@ def test_servers_that_a_mark_cannot_tell_apart_share_an_element() -> None:
     flows = parse(*({"service": mark, "server": {"address": "198.51.100.11", "port": port}} for port in (80, 81)))
     assert len(flows) == 2
     assert _snat.elements_by_family(flows)[socket.AF_INET] == {_snat.Element("mark", (7, "198.51.100.11")): ""}
-
-
-def test_a_live_table_of_another_make_has_no_elements_of_ours() -> None:
-    assert _snat.live_elements(LiveTable([{"rule": {"handle": 1}}])) is None
-    assert _snat.live_elements(LiveTable([])) is None
-    assert _snat.live_elements(LiveTable([{"rule": {"handle": 1, "comment": "l4lb.ipvs x"}}])) == {}
-    assert _snat.live_elements(LiveTable([{"rule": {"handle": 2, "comment": "l4lb.ipvs x"}}])) is None

@@ -4,104 +4,22 @@
 from __future__ import annotations
 
 import copy
-import json
 import re
 from typing import Any, Callable, Optional
 
 import pytest
 
 from plugins.module_utils import _kernel, _snat, _snat_task
-from plugins.module_utils._module import Task
 from plugins.modules import ipvs_snat
-
-TableDict = dict[tuple[str, str], list[dict[str, Any]]]
-
-
-class FakeNft:
-    """Understands what this collection sends to nft, and answers as nft 1.0.6 does. ``writes`` are the transactions."""
-
-    def __init__(self) -> None:
-        self.tables: TableDict = {}
-        self.version = "1.0.6"
-        self.writes: list[str] = []
-        self.local = {"198.51.100.1", "2001:db8:1::1"}
-        self.fail: dict[str, str] = {}
-        self.deaf = False
-
-    def run(self, argv: list[str], data: Optional[str] = None) -> tuple[int, str, str]:
-        if argv[:4] == ["ip", "-j", "route", "get"]:
-            return 0, json.dumps([{"type": "local" if argv[4] in self.local else "unicast"}]), ""
-        assert argv[0] == "nft"
-        action = " ".join(argv[1:])
-        for begin, error in self.fail.items():
-            if action.startswith(begin):
-                return 1, "", f"/dev/stdin:1:1-2: Error: {error}\n^^^\n"
-        if action == "-j list tables":
-            names = [{"table": {"family": family, "name": name, "handle": 1}} for family, name in self.tables]
-            return 0, json.dumps({"nftables": [{"metainfo": {"version": self.version}}, *names]}), ""
-        if action.startswith("-j list table "):
-            objects = self.tables[(argv[4], argv[5])]
-            return 0, json.dumps({"nftables": [{"metainfo": {}}, {"table": {"handle": 9}}, *objects]}), ""
-        assert data is not None
-        if action == "-c -f -":
-            self._load(data)
-            return 0, "", ""
-        assert action == "-f -"
-        self.writes.append(data)
-        if not self.deaf:
-            self.tables = self._load(data)
-        return 0, "", ""
-
-    def _load(self, text: str) -> TableDict:
-        tables = dict(self.tables)
-        pattern = re.compile(r"(delete )?table (ip6?) (\w+)( \{\n(.*?)^\})?$", re.M | re.S)
-        assert not pattern.sub("", text).strip(), text
-        for delete, family, name, block, inside in pattern.findall(text):
-            if delete:
-                del tables[(family, name)]
-            elif block:
-                assert tables[(family, name)] == [] if (family, name) in tables else True
-                tables[(family, name)] = self._objects(inside)
-            else:
-                tables.setdefault((family, name), [])
-        return tables
-
-    @staticmethod
-    def _objects(inside: str) -> list[dict[str, Any]]:
-        objects: list[dict[str, Any]] = []
-        sets = re.findall(
-            r"^\t(set|map) (\w+) \{\n\t\ttype (.*?)\n\t\telements = \{(.*?)\}\n\t\}$", inside, re.M | re.S
-        )
-        (chain,) = re.findall(r"^\tchain postrouting \{\n(.*?)^\t\}$", inside, re.M | re.S)
-        hook, *rules = [line.strip() for line in chain.splitlines()]
-        assert hook == "type nat hook postrouting priority srcnat; policy accept;"
-        objects.append({"chain": {"name": "postrouting", "handle": 1}})
-        for kind, name, types, listed in sets:
-            width = len(types.split(" : ")[0].split(" . "))
-            elements: list[Any] = []
-            for entry in listed.split(","):
-                key, dummy, target = entry.strip().partition(" : ")
-                parts = [int(part) if part.isdigit() else part for part in key.split(" . ")]
-                assert len(parts) == width
-                elements.append([{"concat": parts}, target] if kind == "map" else {"concat": parts})
-            assert any(f"@{name}" in rule for rule in rules)
-            objects.append({kind: {"name": name, "handle": len(objects) + 1, "elem": elements}})
-        known = {name for dummy, name, dummy, dummy in sets}
-        for rule in rules:
-            assert set(re.findall(r"@(\w+)", rule)) <= known
-            comment = re.findall(r' comment "(.{1,128})"$', rule)
-            objects.append({"rule": {"handle": len(objects) + 1, **({"comment": comment[0]} if comment else {})}})
-        return objects
+from tests.unit.fake_nft import FakeNft
 
 
 @pytest.fixture
-def nft(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> FakeNft:
-    fake = FakeNft()
-    monkeypatch.setattr(Task, "run", lambda dummy, argv, data=None: fake.run(argv, data))
-    monkeypatch.setattr(_kernel, "module_loaded", lambda name: name == "nf_tables")
+def nft(fake_nft: FakeNft, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> FakeNft:
+    fake_nft.local = {"198.51.100.1", "2001:db8:1::1"}
     (tmp_path / "conntrack").write_text("1\n")
     monkeypatch.setattr(_snat_task, "CONNTRACK", str(tmp_path / "conntrack"))
-    return fake
+    return fake_nft
 
 
 @pytest.fixture

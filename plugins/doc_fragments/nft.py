@@ -1,0 +1,36 @@
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """What the modules that keep tables of their own in nftables have in common."""
+
+    DOCUMENTATION = r"""
+options:
+  state:
+    description:
+      - V(present) makes the tables hold the list, V(absent) removes them.
+    type: str
+    choices: [present, absent]
+    default: present
+  purge:
+    description:
+      - What happens to what is in the tables and not listed. V(none) keeps it. V(owned) makes the list the whole truth
+        of the tables; an empty list then removes them.
+    type: str
+    choices: [none, owned]
+    default: none
+requirements:
+  - nft (nftables) 1.0.0 or newer, with JSON
+notes:
+  - The tables belong to this module whole. One exists only if it holds something; it is replaced in one transaction,
+    and only if it differs. No other table is ever touched.
+  - A second run compares the elements of the sets, a digest of the rules that is in the comment of the first rule, and
+    the kernel's numbers of chains, sets and rules, which tell whether anybody changed them since. It does not compare
+    text, which differs between versions of nft. Tested with nft 1.0.6.
+  - Nothing is persistent. The tables are gone after a reboot.
+  - Needs root, or C(CAP_NET_ADMIN).
+"""

@@ -1,0 +1,128 @@
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection: nothing outside l4lb.ipvs may import it.
+
+"""What the modules that keep tables of their own in nftables do with the host: read the tables, compare, replace those
+that differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable, NamedTuple, Optional, TypeVar
+
+from . import _draft, _kernel, _nft
+from ._draft import Draft, Elements
+from ._errors import Findings, IpvsError
+from ._module import Task
+from ._nft import LiveTable, TableName
+
+#: Stands in a diff for a table whose content is not known to be ours.
+CHANGED = "changed by another hand"
+
+#: The options of every such module, beside its list.
+STATE = {"type": "str", "choices": ["present", "absent"], "default": "present"}
+PURGE = {"type": "str", "choices": ["none", "owned"], "default": "none"}
+
+T = TypeVar("T")
+
+
+def overlaid(live: Elements, wanted: Elements) -> Elements:
+    """The wanted elements, and those of the live ones that have another key."""
+    return {**live, **wanted}
+
+
+class Purpose(NamedTuple):
+    """What a module keeps tables for: their names by family, how elements become a table and are read from one, how
+    they are shown, and how those that are wanted go together with those that are there already.
+    """
+
+    tables: Mapping[int, TableName]
+    draft: Callable[[int, Elements], Draft]
+    read: Callable[[LiveTable], Elements]
+    lines: Callable[[Elements], list[str]]
+    merge: Callable[[Elements, Elements], Elements] = overlaid
+
+    def live_elements(self, table: LiveTable) -> Optional[Elements]:
+        """The elements of a live table; ``None`` if it is not, but for elements, as the module made it."""
+        return self.read(table) if _draft.is_own(table) else None
+
+    def is_as_drafted(self, table: LiveTable, wanted: Draft) -> bool:
+        """Whether the live table is what the draft would make."""
+        return _draft.has_form(table, wanted) and self.read(table) == wanted.elements
+
+
+def listed(task: Task, option: str, parse: Callable[[object, str, Findings], list[T]], findings: Findings) -> list[T]:
+    """What the list of the task holds; it is required with state present, and means nothing with absent."""
+    given = task.params[option]
+    if task.params["state"] == "absent":
+        if given is not None:
+            findings.problem(option, "means nothing with state absent, which removes every one")
+        return []
+    if given is None:
+        findings.problem(option, "is required with state present")
+        return []
+    return parse(given, option, findings)
+
+
+def converge(task: Task, purpose: Purpose, wanted: Mapping[int, Elements]) -> dict[str, Any]:
+    """Make the tables hold the elements wanted of each family -> ``changed`` and ``diff``.
+
+    :raises IpvsError: a host that lacks something, or nft refused; nothing has changed then.
+    """
+    live = _read(task, purpose)
+    elements = dict(wanted)
+    if task.params["state"] == "present" and task.params["purge"] == "none":
+        for family, table in live.items():
+            elements[family] = purpose.merge(purpose.live_elements(table) or {}, elements[family])
+    drafts = {family: purpose.draft(family, content) for family, content in elements.items()}
+    commands: list[str] = []
+    before: list[str] = []
+    after: list[str] = []
+    for family, name in purpose.tables.items():
+        draft = drafts[family]
+        lines, same = _compare(purpose, live[family], draft) if family in live else ([], not draft.elements)
+        before += [f"{name}: {line}" for line in lines]
+        after += [f"{name}: {line}" for line in purpose.lines(draft.elements)]
+        if not same:
+            commands.append(_nft.replaced(name, draft.body))
+    if commands and not task.check_mode:
+        _nft.apply(task, commands)
+        _read_back(task, purpose, drafts)
+    return {"changed": bool(commands), "diff": {"before": _text(before), "after": _text(after)}}
+
+
+def _text(lines: Sequence[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _read(task: Task, purpose: Purpose) -> dict[int, LiveTable]:
+    """The tables that are there, by family. Asking nft would load nf_tables, which check mode must not."""
+    if task.check_mode and not _kernel.module_loaded("nf_tables"):
+        return {}
+    present = _nft.tables(task)
+    return {family: _nft.read(task, name) for family, name in purpose.tables.items() if name in present}
+
+
+def _compare(purpose: Purpose, table: LiveTable, draft: Draft) -> tuple[list[str], bool]:
+    """The lines of the live table, and whether it is what the draft would make."""
+    if draft.elements and purpose.is_as_drafted(table, draft):
+        return purpose.lines(draft.elements), True
+    elements = purpose.live_elements(table)
+    if elements is None or (elements == draft.elements and draft.elements):
+        return [CHANGED], False
+    return purpose.lines(elements), False
+
+
+def _read_back(task: Task, purpose: Purpose, drafts: Mapping[int, Draft]) -> None:
+    """Hold what the kernel now has against the drafts.
+
+    :raises IpvsError: a table differs.
+    """
+    live = _read(task, purpose)
+    for family, name in purpose.tables.items():
+        draft = drafts[family]
+        same = purpose.is_as_drafted(live[family], draft) if family in live else not draft.elements
+        if not same or (family in live) != bool(draft.elements):
+            raise IpvsError(f"nft accepted {name}, but the kernel does not hold it as written", changed=True)

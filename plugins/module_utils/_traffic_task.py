@@ -1,0 +1,49 @@
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection: nothing outside l4lb.ipvs may import it.
+
+"""What the modules that look traffic up, each for a use of its own, do with the host."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+from . import _nft_task, _traffic
+from ._errors import Findings
+from ._host import management_connection
+from ._module import Task
+from ._traffic import Traffic, Use
+from ._values import address as parse_address
+from ._values import show_address
+
+
+def body(task: Task, use: Use) -> dict[str, Any]:
+    """The module.
+
+    :raises IpvsError: invalid input, a host that lacks something, or nft refused; nothing has changed then.
+    """
+    findings = Findings()
+    listed = _nft_task.listed(task, use.option, functools.partial(_traffic.parse, use), findings)
+    if not task.params["force"]:
+        _check_management(task, use, listed, findings)
+    task.conclude(findings)
+    purpose = _nft_task.Purpose(
+        use.tables, functools.partial(_traffic.draft, use), _traffic.read_elements, _traffic.lines, _traffic.merge
+    )
+    result = _nft_task.converge(task, purpose, _traffic.elements_by_family(use, listed))
+    return {**result, use.option: [_traffic.params(use, traffic) for traffic in listed]}
+
+
+def _check_management(task: Task, use: Use, listed: Sequence[Traffic], findings: Findings) -> None:
+    """Refuse to touch the packets of the connection that the task came by. It belongs to the namespace of the host."""
+    connection = None if task.params["netns"] else management_connection()
+    if connection is None:
+        return
+    address, port = parse_address(connection["address"]), connection["port"]
+    for i, traffic in enumerate(listed):
+        if traffic.meets(address, port, "tcp"):
+            rule = "has the address and port through which this task is connected; force accepts it"
+            findings.problem(f"{use.option}[{i}]", rule, f"{show_address(address)} port {port}")

@@ -1,0 +1,105 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ipvs_notrack
+short_description: Exempt DR and TUN services from connection tracking
+version_added: 0.1.0
+author:
+  - The l4lb.ipvs authors (@l4lb)
+description:
+  - With O(ignore:forward=dr) and O(ignore:forward=tun) a director sees the packets of clients and never the answers.
+    Where C(net.ipv4.vs.conntrack) is 1 for the source NAT of other services, connection tracking takes what follows the
+    first packet for invalid, and a rule that drops what is invalid breaks the services.
+  - This module makes the nftables rules on the director that keep such traffic out of connection tracking.
+  - The rules live in the tables C(l4lb_notrack) of the families C(ip) and C(ip6).
+extends_documentation_fragment:
+  - l4lb.ipvs.attributes
+  - l4lb.ipvs.netns
+  - l4lb.ipvs.nft
+  - l4lb.ipvs.traffic
+options:
+  traffic:
+    description:
+      - The traffic that is not tracked.
+      - Required with O(state=present).
+    type: list
+    elements: dict
+  force:
+    description:
+      - Leave also the connection through which the task came untracked. A filter that accepts established connections
+        no longer knows it.
+    type: bool
+    default: false
+notes:
+  - A rule that accepts new connections by their state does not accept these. Accept them by address and port, or with
+    C(ct state untracked).
+seealso:
+  - module: l4lb.ipvs.ipvs_snat
+  - plugin: l4lb.ipvs.untracked_traffic
+    plugin_type: filter
+"""
+
+EXAMPLES = r"""
+- name: Leave a DR service untracked
+  l4lb.ipvs.ipvs_notrack:
+    traffic:
+      - {addresses: [192.0.2.10, "2001:db8::10"], ports: [80, 443]}
+
+- name: Remove the tables of this module
+  l4lb.ipvs.ipvs_notrack:
+    state: absent
+"""
+
+RETURN = r"""
+traffic:
+  description:
+    - The traffic of the task, ports in order. It feeds straight back as O(traffic) and changes nothing.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - addresses: [192.0.2.10]
+      ports: [80, 443]
+      protocols: [tcp]
+diff:
+  description: >-
+    What is in the tables before and after, one line for each protocol, address and range of ports. A table that
+    somebody else changed is told by one line in their place.
+  returned: in diff mode
+  type: dict
+  sample:
+    before: ""
+    after: |
+      table ip l4lb_notrack: tcp 192.0.2.10:80
+"""
+
+from typing import Any
+
+from ..module_utils import _traffic
+from ..module_utils._module import Task, run_module
+from ..module_utils._nft_task import PURGE, STATE
+from ..module_utils._traffic_task import body
+
+ARGUMENT_SPEC = {
+    "traffic": {"type": "list", "elements": "dict"},
+    "force": {"type": "bool", "default": False},
+    "state": STATE,
+    "purge": PURGE,
+}
+
+
+def run(task: Task) -> dict[str, Any]:
+    return body(task, _traffic.UNTRACKED)
+
+
+def main() -> None:
+    run_module(ARGUMENT_SPEC, run)
+
+
+if __name__ == "__main__":
+    main()
