@@ -13,12 +13,14 @@ import functools
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import testinfra
 import yaml
@@ -31,6 +33,14 @@ DIRECTOR = "director1"
 MANAGED = ("ipvs_directors", "ipvs_backends")  # the groups of the nodes that the collection changes
 CLIENT = "client"
 PATIENCE = 120  # seconds for one load, which waits for each connection
+STEADY_TIMEOUT = 10  # seconds for one connection of a steady load: enough for a third attempt where a packet is lost
+
+Report = TypeVar("Report")
+
+# node -> part of its state -> what the commands of that part showed
+States = dict[str, dict[str, str]]
+
+Report = TypeVar("Report")
 
 # node -> part of its state -> what the commands of that part showed
 States = dict[str, dict[str, str]]
@@ -201,6 +211,56 @@ def load(target: str, *arguments: str) -> dict[str, Any]:
         raise AssertionError(run.stderr or f"{target} does not answer")
     report: dict[str, Any] = json.loads(run.stdout)
     return report
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What a piece of a steady load came to: connections answered, those that were not, by any reason, and answers per
+    second.
+    """
+
+    answers: int
+    failures: int
+    rate: float
+    output: str
+
+
+def steady_load(address: str, port: int, rate: int, seconds: int) -> Piece:
+    """Open HTTP connections from the client at a rate, by h2load: an emulated processor lacks the strength to do it in
+    Python, and httperf polls, so that the other nodes have less.
+    """
+    count = str(rate * seconds)
+    host = f"[{address}]" if ":" in address else address
+    words = ("h2load", "--h1", "-n", count, "-c", count, "-r", str(rate), "-N", f"{STEADY_TIMEOUT}s")
+    output = node(CLIENT).check_output(f"ulimit -n 65536; {shlex.join((*words, f'http://{host}:{port}/'))}")
+
+    def numbers(pattern: str) -> list[str]:
+        found = re.search(pattern, output)
+        if not found:
+            raise AssertionError(output)
+        return list(found.groups())
+
+    answers, *failures = map(int, numbers(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout"))
+    return Piece(answers, sum(failures), float(*numbers(r"finished in .*, ([\d.]+) req/s")), output)
+
+
+@contextlib.contextmanager
+def under_load(make: Callable[[], Report]) -> Iterator[list[Report]]:
+    """Make one piece of a load after the other until the block ends -> what each returned, complete after the block."""
+    stop = threading.Event()
+    reports: list[Report] = []
+
+    def repeat() -> None:
+        while not stop.is_set():
+            reports.append(make())
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        making = pool.submit(repeat)
+        try:
+            yield reports
+        finally:
+            stop.set()
+        making.result()
 
 
 def main() -> None:
