@@ -10,7 +10,7 @@ from transfers import MEGABYTE
 
 import nodes
 
-WEB, SHOP = "198.51.100.100", "198.51.100.101"
+VIP, TUNNELLED, CLIENT = "198.51.100.100", "198.51.100.101", "198.51.100.10"
 STRICT = """
 table inet strict {
   chain input { type filter hook input priority filter; ct state invalid counter drop; }
@@ -43,17 +43,16 @@ def dropped(director):
 
 def test_nothing_is_dropped(director):
     with strict(director):
-        web, shop = (nodes.load(f"{vip}:80", "--count 40") for vip in (WEB, SHOP))
-        for vip in (WEB, SHOP):
-            # one for each backend
-            assert [transfers.down(vip, MEGABYTE), transfers.down(vip, MEGABYTE)] == [MEGABYTE] * 2
-            assert transfers.up(vip, MEGABYTE)
+        web = nodes.load(f"{VIP}:80", "--count 30")
+        tls = nodes.load(f"{VIP}:443", "--count 30")
+        dns = nodes.load(f"{TUNNELLED}:53", "--count 30 --udp")
+        for vip in (VIP, f"{VIP}:443"):
+            assert transfers.down(vip, MEGABYTE) == MEGABYTE
             assert transfers.up(vip, MEGABYTE)
         assert dropped(director) == 0
-    for report in (web, shop):
-        assert report["answers"] == {"backend1": 20, "backend2": 20}, report
-    assert web["client_seen"] == {"203.0.113.10": 40}
-    assert shop["client_seen"] == {"198.51.100.20": 40}
+    assert [report["failures"] for report in (web, tls, dns)] == [0, 0, 0]
+    assert web["answers"] == dns["answers"] == {"backend1": 10, "backend2": 10, "backend3": 10}
+    assert (web["client_seen"], tls["client_seen"]) == ({CLIENT: 30}, {"198.51.100.200": 30})
 
 
 def test_tracked_they_would_be_dropped(director):
@@ -61,8 +60,8 @@ def test_tracked_they_would_be_dropped(director):
     director.check_output("nft delete table ip l4lb_notrack")
     try:
         with strict(director):
-            nodes.load(f"{WEB}:80", "--count 10")
-            transfers.down(WEB, MEGABYTE, patience=5)
+            nodes.load(f"{VIP}:80", "--count 10")
+            transfers.down(VIP, MEGABYTE, patience=5)
             assert dropped(director) > 0
     finally:
         director.check_output(f"nft -f - <<'END'\n{rules}\nEND")
