@@ -155,7 +155,7 @@ def _holder(address: Address, interfaces: Sequence[Network], findings: Findings)
     return None
 
 
-def _vip_interfaces(interfaces: Sequence[_Network], interface: str) -> list[str]:
+def _vip_interfaces(interfaces: Sequence[Network], interface: str) -> list[str]:
     """Where the VIPs of a director may be: the given interface, else those that have a network. A backend has its VIPs
     where no network is, on tunnel and dummy devices and on lo, which is never a director's for that reason.
     """
