@@ -75,6 +75,11 @@ connections:
       ports: [8443]
       protocols: [tcp]
       macs: ["00:00:5e:00:53:01"]
+unlisted:
+  description: How much of what the tables had is not in O(connections), which O(purge=owned) removes.
+  returned: success
+  type: int
+  sample: 0
 diff:
   description: >-
     What is in the tables before and after, one line for each protocol, address and range of ports. A table that

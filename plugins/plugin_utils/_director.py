@@ -56,9 +56,9 @@ def director_plan(
     connection: Optional[Mapping[str, Any]] = None,
 ) -> dict[str, Any]:
     """Everything a director needs besides its table.
-    -> ``modules`` (kernel modules, in the order to load them), ``missing_modules`` (those not loaded), ``sysctls``
-    (key to value; ``sysctls`` of the caller win), ``vips`` (address, prefix, interface), ``problems`` and
-    ``warnings`` (lists of sentences).
+    -> ``modules`` (kernel modules, in the order to load them), ``missing_modules`` (those not loaded),
+    ``vip_interfaces`` (names of those where a director's VIPs may be), ``sysctls`` (key to value; ``sysctls`` of the
+    caller win), ``vips`` (address, prefix, interface), ``problems`` and ``warnings`` (lists of sentences).
 
         :raises InvalidInput: the services or options break a rule.
     """
@@ -75,6 +75,7 @@ def director_plan(
     dangers = _dangers(table, flows, host, interfaces, modules, connection)
     return {
         "modules": modules,
+        "vip_interfaces": _vip_interfaces(interfaces, vip_interface),
         "missing_modules": [name for name in modules if host["modules"].get(name) != "loaded"],
         "sysctls": {**_sysctls(table, flows, vips, interfaces), **(sysctls or {})},
         "vips": vips if place_vips else [],
@@ -196,6 +197,14 @@ def _holder(address: Address, interfaces: Sequence[_Network], findings: Findings
     rule = f"is in the network of {', '.join(names)}" if names else "is in no network of this host's interfaces"
     findings.problem(VIP_INTERFACE_OPTION, f"is required: the VIP {address} {rule}")
     return None
+
+
+def _vip_interfaces(interfaces: Sequence[_Network], interface: str) -> list[str]:
+    """Where the VIPs of a director may be: the given interface, else those that have a network. A backend has its VIPs
+    where no network is, on tunnel and dummy devices and on lo, which is never a director's for that reason.
+    """
+    names = {interface} if interface else {one.interface for one in interfaces if not one.host_only}
+    return sorted(names - {"lo"})
 
 
 def _prefix(address: Address, prefix: object, findings: Findings) -> Optional[int]:

@@ -111,6 +111,16 @@ def test_a_vip_of_ours_draws_no_other_to_its_interface() -> None:
         plan({**WEB, "address": "203.0.113.8"}, host={"interfaces": [*INTERFACES, ours]})
 
 
+def test_vips_may_be_where_a_network_is_or_where_they_are_told_to_be() -> None:
+    backend = [
+        {"name": name, "addresses": [{"address": "203.0.113.7", "prefix": 32}]} for name in ("lo", "tunl0", "dummy0")
+    ]
+    host = {"interfaces": [*INTERFACES, *backend]}
+    assert plan(WEB, host=host)["vip_interfaces"] == ["eth0", "lan.5"]
+    assert plan(WEB, host=host, vip_interface="dummy0")["vip_interfaces"] == ["dummy0"]
+    assert plan(WEB, host=host, vip_interface="lo")["vip_interfaces"] == []
+
+
 def test_the_narrowest_network_wins() -> None:
     narrow = {"name": "eth9", "addresses": [{"address": "192.0.2.9", "prefix": 28}]}
     assert plan(WEB, host={"interfaces": [*INTERFACES, narrow]})["vips"][0]["interface"] == "eth9"
