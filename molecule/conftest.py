@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -26,21 +25,21 @@ def scenario(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def pristine(scenario: str) -> dict[str, str]:
-    """The state of the director before the collection came."""
-    return json.loads(nodes.record(scenario, "pristine").read_text())
+def pristine(scenario: str) -> nodes.States:
+    """The states before the collection came."""
+    return nodes.recorded(scenario, "pristine")
 
 
 @pytest.fixture(scope="session")
-def by_hand(scenario: str) -> dict[str, str]:
-    """The state of the director after the document's own commands."""
-    return json.loads(nodes.record(scenario, "by_hand").read_text())
+def by_hand(scenario: str) -> nodes.States:
+    """The states after the document's own commands."""
+    return nodes.recorded(scenario, "by_hand")
 
 
 @pytest.fixture(scope="session")
-def now() -> dict[str, str]:
-    """The state of the director when the first test asks for it."""
-    return nodes.state()
+def now() -> nodes.States:
+    """The states when the first test asks for them."""
+    return nodes.states()
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,13 @@
 """What the tests of the scenarios do with the nodes of the lab: read their state, make traffic, run playbooks.
 
 A call of a node costs a good part of a second, so each brings back much and the thinking is done here.
-As a command, ``nodes.py SCENARIO NAME`` records the state of the director under a name.
+As a command, ``nodes.py SCENARIO NAME`` records the state of the managed nodes under a name.
 """
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
 import functools
 import json
 import os
@@ -14,6 +16,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,16 +29,23 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "molecule"
 INVENTORY = BUILD / "lab.yml"
 DIRECTOR = "director1"
+MANAGED = ("ipvs_directors", "ipvs_backends")  # the groups of the nodes that the collection changes
 CLIENT = "client"
 PATIENCE = 120  # seconds for one load, which waits for each connection
 STEADY_TIMEOUT = 10  # seconds for one connection of a steady load: enough for a third attempt where a packet is lost
+
+# node -> part of its state -> what the commands of that part showed
+States = dict[str, dict[str, str]]
 
 # name of a part of the state -> the commands that show it
 STATE = {
     "modules": "lsmod | tail -n +2 | cut -d ' ' -f 1 | sort",
     "sysctls": "sysctl -a -r '^net[.]ipv[46][.]|^net[.]netfilter[.]nf_conntrack_(max|tcp_timeout)' 2>/dev/null",
+    "links": "ip -oneline -details link show",
     "addresses": "ip -oneline address show",
     "routes": "ip route show table all; ip -6 route show table all; ip rule; ip -6 rule",
+    # ip would load fou
+    "tunnel_ports": "if [ -e /sys/module/fou ]; then ip fou show; fi",
     "rules": "nft --stateless list ruleset",
     # ipvsadm would load ip_vs
     "table": """
@@ -57,10 +67,36 @@ def lab(*words: str) -> str:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
+def _inventory() -> dict[str, Any]:
+    inventory: dict[str, Any] = yaml.safe_load(INVENTORY.read_text())["all"]
+    return inventory
+
+
+def hosts(group: str) -> list[str]:
+    """The names of the nodes in a group of the lab."""
+    return list(_inventory()["children"].get(group, {}).get("hosts", ()))
+
+
+def managed() -> list[str]:
+    """The names of the nodes that the collection changes: the directors and the backends."""
+    return [name for group in MANAGED for name in hosts(group)]
+
+
+@contextlib.contextmanager
+def capturing(scenario: str, *segments: str) -> Iterator[dict[str, Path]]:
+    """Capture what passes on segments until the block ends -> the file of each, for ``captures`` to read then."""
+    files = {segment: BUILD / scenario / f"{segment}.pcap" for segment in segments}
+    with contextlib.ExitStack() as stack:
+        for segment, file in files.items():
+            lab("capture", segment, "start", str(file))
+            stack.callback(lab, "capture", segment, "stop")
+        yield files
+
+
 @functools.cache
 def node(name: str) -> Host:
     """A node of the lab, for testinfra. Its commands share one ssh connection."""
-    variables = yaml.safe_load(INVENTORY.read_text())["all"]["hosts"][name]
+    variables = _inventory()["hosts"][name]
     return testinfra.get_host(
         f"ssh://{variables['ansible_user']}@{variables['ansible_host']}:{variables['ansible_port']}",
         ssh_extra_args=variables["ansible_ssh_common_args"],
@@ -68,16 +104,35 @@ def node(name: str) -> Host:
     )
 
 
-def state() -> dict[str, str]:
-    """Everything of the director that the collection might touch, by the names of ``STATE``."""
-    script = "\n".join(f"echo '=== {name}'\n{commands}" for name, commands in STATE.items())
-    parts = re.split(r"^=== (.*)\n", node(DIRECTOR).check_output(script) + "\n", flags=re.MULTILINE)
+def mac(name: str, segment: str) -> str:
+    """The hardware address of a node on a segment."""
+    device = _inventory()["hosts"][name]["lab_devices"][segment]
+    return node(name).check_output(f"cat /sys/class/net/{device}/address")
+
+
+def state(name: str) -> dict[str, str]:
+    """Everything of a node that the collection might touch, by the names of ``STATE``."""
+    script = "\n".join(f"echo '=== {part}'\n{commands}" for part, commands in STATE.items())
+    parts = re.split(r"^=== (.*)\n", node(name).check_output(script) + "\n", flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2]))
 
 
+def states() -> States:
+    """The state of each managed node, by its name."""
+    names = managed()
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        return dict(zip(names, pool.map(state, names)))
+
+
 def record(scenario: str, name: str) -> Path:
-    """Where the state of the director recorded under a name is."""
+    """Where the states recorded under a name are."""
     return BUILD / scenario / f"{name}.json"
+
+
+def recorded(scenario: str, name: str) -> States:
+    """The states recorded under a name."""
+    found: States = json.loads(record(scenario, name).read_text())
+    return found
 
 
 def sysctls(text: str) -> dict[str, str]:
@@ -184,7 +239,7 @@ def steady_load(address: str, port: int, rate: int, seconds: int) -> Piece:
 def main() -> None:
     path = record(*sys.argv[1:])
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(state(), indent=1))
+    path.write_text(json.dumps(states(), indent=1))
 
 
 if __name__ == "__main__":

@@ -3,12 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This file is private to the collection: nothing outside l4lb.ipvs may import it.
 
-"""One reading of a host that is to be a director: what it has, and what else on it has a say in balanced traffic.
-Read only.
+"""One reading of a host that is to be a director or a backend: what it has, and what else on it has a say in balanced
+traffic. Read only.
 """
 
 from __future__ import annotations
 
+import glob
 import importlib.util
 import json
 import os
@@ -20,20 +21,28 @@ from typing import Any, Optional
 from ._errors import IpvsError
 from ._module import Task
 from ._owners import content, owners
+from ._rtnl import PROTOCOL
 
 SYS_MODULE = "/sys/module"
 LIB_MODULES = "/lib/modules"
 PROC = "/proc"
+ETC = "/etc"
 
 #: The kernel modules of load balancing: IPVS and its schedulers, connection tracking, NAT by nftables, tunnels
 #: and dummy devices.
 MODULES = re.compile(
-    r"(ip_vs(_\w+)?|nf_conntrack|nf_tables|nft_(chain_nat|ct|masq|nat)|ipip|ip6_tunnel|ip_gre|fou6?|sit|dummy)\Z"
+    r"(ip_vs(_\w+)?|nf_conntrack|nf_tables|nft_(chain_nat|ct|masq|nat)|ipip|ip6_tunnel|ip6?_gre|fou6?|sit|dummy)\Z"
 )
 COMMANDS = ("ipvsadm", "nft")
 LIBRARIES = ("pyroute2",)
 #: Tables of this collection.
 OWN_TABLES = "l4lb_"
+#: Files by which the roles of this collection set the next boot.
+OWN_FILES = ("sysctl.d/*l4lb-ipvs*.conf", "modules-load.d/l4lb-ipvs*.conf")
+#: Of the command ip.
+FAMILY_OPTIONS = {"ipv4": "-4", "ipv6": "-6"}
+#: Sysctls of interfaces that decide who answers for an address, who is believed, and where routes come from.
+SETTINGS = {"ipv4": ("arp_ignore", "arp_announce", "rp_filter"), "ipv6": ("accept_ra",)}
 
 
 def host_info(task: Task) -> dict[str, Any]:
@@ -44,7 +53,9 @@ def host_info(task: Task) -> dict[str, Any]:
     modules = kernel_modules()
     # asking would load nf_tables
     readable = modules.get("nf_tables") == "loaded" and shutil.which("nft")
-    forward, source_nat = read_ruleset(_json(task, ["nft", "-j", "list", "ruleset"]) if readable else {})
+    listing = _json(task, ["nft", "-j", "list", "ruleset"]) if readable else {}
+    forward, source_nat = read_ruleset(listing)
+    tables = {item["table"]["name"] for item in listing.get("nftables", []) if "table" in item}
     return {
         "changed": False,
         "modules": modules,
@@ -52,7 +63,26 @@ def host_info(task: Task) -> dict[str, Any]:
             **{name: bool(shutil.which(name)) for name in COMMANDS},
             **{name: importlib.util.find_spec(name) is not None for name in LIBRARIES},
         },
-        "interfaces": read_addresses(_json(task, ["ip", "-j", "address"])),
+        "interfaces": read_addresses(_json(task, ["ip", "-j", "-d", "address"])),
+        "gateways": [
+            gateway
+            for family, option in FAMILY_OPTIONS.items()
+            for gateway in read_gateways(family, _json(task, ["ip", "-j", option, "route", "show", "default"]))
+        ],
+        "rules": [
+            read_rule(family, rule)
+            for family, option in FAMILY_OPTIONS.items()
+            for rule in _json(task, ["ip", "-j", option, "rule", "show"])
+            if rule.get("protocol") == str(PROTOCOL)
+        ],
+        "routes": [
+            read_route(family, route)
+            for family, option in FAMILY_OPTIONS.items()
+            for route in _json(task, ["ip", "-j", option, "route", "show", "table", "all", "proto", str(PROTOCOL)])
+        ],
+        "tables": sorted(name for name in tables if name.startswith(OWN_TABLES)),
+        "sysctls": settings(),
+        "files": [path for name in OWN_FILES for path in sorted(glob.glob(os.path.join(ETC, name)))],
         "forward": forward + _legacy_forward(task),
         "source_nat": source_nat,
         "owners": owners(),
@@ -94,10 +124,15 @@ def _listed(directory: str) -> list[str]:
 
 
 def read_addresses(links: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """``ip -j address`` -> name and addresses (address, prefix) of each interface; link-local ones left out."""
+    """``ip -j -d address`` -> name, kind, alias, MTU and addresses (address, prefix) of each interface; link-local
+    addresses left out.
+    """
     return [
         {
             "name": link["ifname"],
+            "kind": link.get("linkinfo", {}).get("info_kind", ""),
+            "alias": link.get("ifalias", ""),
+            "mtu": link.get("mtu", 0),
             "addresses": [
                 {"address": info["local"], "prefix": info["prefixlen"]}
                 for info in link.get("addr_info", [])
@@ -107,6 +142,60 @@ def read_addresses(links: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         for link in links
         if "ifname" in link
     ]
+
+
+def read_gateways(family: str, routes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """``ip -j route show default`` -> the next hops of the default routes of one family."""
+    return [
+        {
+            "family": family,
+            "address": hop.get("gateway") or hop.get("via", {}).get("host"),
+            "interface": hop.get("dev", ""),
+            "protocol": route.get("protocol", ""),
+        }
+        for route in routes
+        for hop in route.get("nexthops", [route])
+    ]
+
+
+def read_rule(family: str, rule: Mapping[str, Any]) -> dict[str, Any]:
+    """One rule of ``ip -j rule show``; what it does not ask for is 0 or empty."""
+    prefix = f"/{rule['srclen']}" if "srclen" in rule else ""
+    return {
+        "family": family,
+        "priority": rule["priority"],
+        "table": str(rule.get("table", "")),
+        "from": "" if rule["src"] == "all" else rule["src"] + prefix,
+        "ip_protocol": rule.get("ipproto", ""),
+        "source_port": rule.get("sport", 0),
+        "fwmark": int(rule.get("fwmark", "0"), 0),
+    }
+
+
+def read_route(family: str, route: Mapping[str, Any]) -> dict[str, Any]:
+    """One route of ``ip -j route show table all``."""
+    return {
+        "family": family,
+        "table": str(route.get("table", "main")),
+        "to": route["dst"],
+        "type": route.get("type", "unicast"),
+        "via": route.get("gateway", ""),
+    }
+
+
+def settings() -> dict[str, int]:
+    """The running values of :data:`SETTINGS`, as ``net.ipv4.conf.eth0.rp_filter`` (a dot in an interface's name is
+    written as a slash, sysctl.d(5)).
+    """
+    found = {}
+    for family, names in SETTINGS.items():
+        directory = os.path.join(PROC, "sys/net", family, "conf")
+        for interface in _listed(directory):
+            for name in names:
+                value = content(os.path.join(directory, interface, name)).strip()
+                if value:
+                    found[f"net.{family}.conf.{interface.replace('.', '/')}.{name}"] = int(value)
+    return found
 
 
 # nftables
@@ -229,17 +318,28 @@ def _legacy_forward(task: Task) -> list[dict[str, Any]]:
 
 
 def management_connection() -> Optional[dict[str, Any]]:
-    """The address and port of this host through which the task came, from the environment of the SSH session:
-    this process's, or that of the nearest parent that has it (sudo(8) takes it away). ``None`` where there is no
-    SSH.
+    """The address and port of this host through which the task came. ``None`` where there is no SSH."""
+    words = _ssh_connection()
+    return {"address": words[2], "port": int(words[3])} if words else None
+
+
+def management_client() -> Optional[dict[str, Any]]:
+    """The address and port from which the task came. ``None`` where there is no SSH."""
+    words = _ssh_connection()
+    return {"address": words[0], "port": int(words[1])} if words else None
+
+
+def _ssh_connection() -> list[str]:
+    """The client's address and port and this host's, from the environment of the SSH session: this process's, or that
+    of the nearest parent that has it (sudo(8) takes it away). Empty where there is no SSH.
     """
     process = os.getpid()
     while process > 1:
         environment = content(os.path.join(PROC, str(process), "environ")).split("\0")
         for variable in environment:
-            words = variable.split()
+            words = variable.partition("SSH_CONNECTION=")[2].split()
             if variable.startswith("SSH_CONNECTION=") and len(words) == 4:
-                return {"address": words[2], "port": int(words[3])}
+                return words
         status = re.search(r"^PPid:\s*(\d+)", content(os.path.join(PROC, str(process), "status")), re.M)
         process = int(status.group(1)) if status else 0
-    return None
+    return []

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This file is private to the collection: nothing outside l4lb.ipvs may import it.
 
-"""Links and addresses as immutable values, and the kernel that holds them: the only file that knows pyroute2. It
+"""Links and addresses as immutable values, and the kernel that holds them: the only file that imports pyroute2. It
 works with every pyroute2 from 0.7.2 (Debian 12) on, which is why it stays with ``IPRoute.addr`` and
 ``get_links``: what lies below them changed between the versions.
 """
@@ -42,6 +42,13 @@ IFA_F_NOPREFIXROUTE = 0x200
 
 #: Attributes that pyroute2 0.7.2 does not know yet, by their numbers (linux/if_addr.h).
 _IFA_ATTRIBUTES = {9: ("IFA_RT_PRIORITY", "uint32"), 10: ("IFA_TARGET_NETNSID", "int32"), 11: ("IFA_PROTO", "uint8")}
+
+_CHANGES = {
+    "addr": "changing addresses",
+    "link": "changing links",
+    "rule": "changing rules",
+    "route": "changing routes",
+}
 
 MISSING = (
     "the Python library pyroute2 is not installed for the Python that runs this module: "
@@ -195,6 +202,7 @@ class Rtnl:
         :raises KernelRefused: errno EADDRNOTAVAIL: it is not there.
         """
         self._request(
+            "addr",
             "del",
             index=self._numbers[address.interface],
             address=_text(address.address),
@@ -221,15 +229,20 @@ class Rtnl:
         # 0.7 reads the lifetime from cacheinfo, 0.9 from beside it; cacheinfo must come last
         wish["preferred"] = address.preferred_lifetime
         wish["cacheinfo"] = {"preferred": address.preferred_lifetime, "valid": FOREVER}
-        self._request(command, **wish)
+        self._request("addr", command, **wish)
 
-    def _request(self, command: str, **wish: Any) -> None:
+    def _request(self, what: str, command: str, **wish: Any) -> Any:
+        """Ask pyroute2's method ``what`` (addr, link, rule, route).
+
+        :raises Forbidden: the process lacks CAP_NET_ADMIN.
+        :raises KernelRefused: the kernel says no.
+        """
         try:
-            self._socket.addr(command, **wish)
+            return getattr(self._socket, what)(command, **wish)
         except self._error as error:
             number = error.code
             if number == 1:  # EPERM
-                raise Forbidden("changing addresses needs CAP_NET_ADMIN; run the task with become") from None
+                raise Forbidden(f"{_CHANGES[what]} needs CAP_NET_ADMIN; run the task with become") from None
             raise KernelRefused(os.strerror(number), number) from None
 
 
@@ -241,7 +254,8 @@ def _text(packed: bytes) -> str:
     return socket.inet_ntop(_family(packed), packed)
 
 
-def _packed(written: str) -> bytes:
+def packed_address(written: str) -> bytes:
+    """The bytes of an address as pyroute2 writes it."""
     return socket.inet_pton(socket.AF_INET6 if ":" in written else socket.AF_INET, written)
 
 
@@ -263,11 +277,11 @@ def _address(message: Any, names: dict[int, str]) -> Optional[Address]:
     label = message.get_attr("IFA_LABEL") or ""
     scopes = {number: word for word, number in SCOPES.items()}
     return Address(
-        address=_packed(written),
+        address=packed_address(written),
         interface=interface,
         prefix=message["prefixlen"],
         scope=scopes.get(message["scope"], str(message["scope"])),
-        broadcast=_packed(broadcast) if broadcast else b"",
+        broadcast=packed_address(broadcast) if broadcast else b"",
         label="" if label == interface else label,
         nodad=bool(flags & IFA_F_NODAD),
         noprefixroute=bool(flags & IFA_F_NOPREFIXROUTE),

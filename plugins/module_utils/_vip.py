@@ -69,6 +69,12 @@ class Request(NamedTuple):
     purge: bool
     probe: bool
     announce: bool
+    #: The interfaces that the purge looks at; None: all.
+    purge_interfaces: Optional[frozenset[str]] = None
+
+    def purges(self, address: Address) -> bool:
+        """Whether the purge takes the address away, which is ours, unless the task names it."""
+        return self.purge and (self.purge_interfaces is None or address.interface in self.purge_interfaces)
 
 
 class Live(NamedTuple):
@@ -169,7 +175,20 @@ def parse_request(params: Mapping[str, Any], findings: Findings) -> Request:
         purge,
         _switch(params, "probe", absent, findings),
         _switch(params, "announce", absent, findings),
+        _purge_interfaces(params["purge_interfaces"], purge, findings),
     )
+
+
+def _purge_interfaces(value: object, purge: bool, findings: Findings) -> Optional[frozenset[str]]:
+    if value is None:
+        return None
+    if not purge:
+        findings.problem("purge_interfaces", "means nothing without purge owned", value)
+    try:
+        return frozenset(_values.list_of(_values.interface)(value))
+    except BadValue as error:
+        findings.problem("purge_interfaces", str(error), value)
+        return None
 
 
 def _switch(params: Mapping[str, Any], name: str, absent: bool, findings: Findings) -> bool:
@@ -301,11 +320,10 @@ def make_plan(request: Request, live: Live, findings: Findings) -> Plan:
             replaced[same[0]] = wish.target
         removed += [address for address in mine if address not in same]
     unlisted = [address for address in ours if address.address not in listed]
-    if request.purge:
-        if unlisted and not request.wishes and not request.absent:
-            rule = f"is empty and purge would remove all {len(unlisted)}: say so with state absent"
-            findings.problem("vips", rule, [])
-        removed += unlisted
+    stale = [address for address in unlisted if request.purges(address)]
+    if stale and not request.wishes and not request.absent:
+        findings.problem("vips", f"is empty and purge would remove all {len(stale)}: say so with state absent", [])
+    removed += stale
     _check_removals(removed, added, live, findings)
     _warn_of_marks(request, live, kept, findings)
     steps = [Step("add", a) for a in added] + [Step("replace", a) for a in replaced.values()]

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ipvs_host_info
-short_description: What a host offers to a director, and what on it would break one
+short_description: What a host offers to a director or backend, and what on it would break one
 version_added: 0.1.0
 author:
   - The l4lb.ipvs authors (@l4lb)
 description:
-  - Reads, without changing or loading anything, what a host needs to be a director (kernel modules, tools, addresses)
-    and what else on it has a say in balanced traffic (filter and NAT rules of others, other programs that write the
-    IPVS table, the address it is managed through).
-  - The filter P(l4lb.ipvs.director_plan#filter) makes decisions of it. Role P(l4lb.ipvs.ipvs_director#role) uses both.
+  - Reads, without changing or loading anything, what a host needs to be a director or a backend (kernel modules, tools,
+    addresses, default routes, sysctls) and what else on it has a say in balanced traffic (filter and NAT rules of
+    others, other programs that write the IPVS table, the address it is managed through).
+  - The filters P(l4lb.ipvs.director_plan#filter) and P(l4lb.ipvs.backend_plan#filter) make decisions of it, for the
+    roles P(l4lb.ipvs.ipvs_director#role) and P(l4lb.ipvs.ipvs_backend#role).
 extends_documentation_fragment:
   - l4lb.ipvs.attributes
   - l4lb.ipvs.netns
@@ -31,6 +32,8 @@ requirements:
   - ip (iproute2); nft where there are nftables rules
 seealso:
   - plugin: l4lb.ipvs.director_plan
+    plugin_type: filter
+  - plugin: l4lb.ipvs.backend_plan
     plugin_type: filter
 """
 
@@ -57,15 +60,63 @@ tools:
     nft: true
     pyroute2: true
 interfaces:
-  description: The network interfaces and their addresses, link-local ones left out.
+  description:
+    - The network interfaces with their addresses, link-local ones left out. C(kind) is that of C(ip link add type),
+      empty for hardware; C(alias) that of C(ip link set alias).
   returned: success
   type: list
   elements: dict
   sample:
     - name: eth1
+      kind: ""
+      alias: ""
+      mtu: 1500
       addresses:
         - address: 198.51.100.10
           prefix: 24
+gateways:
+  description: The next hops of the default routes. C(protocol) is who made the route, V(ra) for a router advertisement.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - family: ipv4
+      address: 198.51.100.1
+      interface: eth1
+      protocol: static
+rules:
+  description:
+    - The routing rules of this collection, with C(family), C(priority), C(table), C(from), C(ip_protocol),
+      C(source_port) and C(fwmark); what a rule does not ask for is empty or 0.
+  returned: success
+  type: list
+  elements: dict
+routes:
+  description: The routes of this collection, with C(family), C(table), C(to), C(type) and C(via).
+  returned: success
+  type: list
+  elements: dict
+tables:
+  description: The names of the nftables tables of this collection.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - l4lb_mss
+sysctls:
+  description:
+    - The running values of C(arp_ignore), C(arp_announce), C(rp_filter) and IPv6 C(accept_ra) of every interface.
+  returned: success
+  type: dict
+  sample:
+    net.ipv4.conf.all.arp_ignore: 1
+files:
+  description: The files of C(/etc/sysctl.d) and C(/etc/modules-load.d) that the roles of this collection wrote.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - /etc/sysctl.d/99-zz-l4lb-ipvs-backend.conf
 forward:
   description:
     - Base chains of the forward hook whose policy is drop (nftables, and iptables of either kind), with C(family),

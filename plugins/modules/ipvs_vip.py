@@ -110,6 +110,12 @@ options:
     type: str
     choices: [none, owned]
     default: none
+  purge_interfaces:
+    description:
+      - The interfaces at which O(purge=owned) looks. All by default. So a host's two roles, director and backend, leave
+        each other's VIPs alone.
+    type: list
+    elements: str
 requirements:
   - The Python library pyroute2 0.7.2 or newer (package C(python3-pyroute2))
 notes:
@@ -227,6 +233,7 @@ ARGUMENT_SPEC = {
     "announce": {"type": "raw"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "purge": {"type": "str", "choices": ["none", "owned"], "default": "none"},
+    "purge_interfaces": {"type": "list", "elements": "str"},
 }
 
 

@@ -13,25 +13,17 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, NamedTuple, Optional
 
 from ..module_utils import _model, _values
 from ..module_utils._errors import BadValue, Findings
 from ..module_utils._model import AF_INET, AF_INET6, FORWARDS, Table
+from ._reading import Address, Danger, Network, check_allowances, egress, ip, judge, networks, on_link, setting
 
 #: What a user may decide to live with, by the word that says so.
 ALLOWANCES = ("forward_drop", "foreign_masquerade", "foreign_owner", "management_capture")
 HOST_PREFIX = "host"
 VIP_INTERFACE_OPTION = "ipvs_director_vip_interface"
-
-Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
-
-
-class Danger(NamedTuple):
-    """Something that would break the services or the host; ``allowance`` is the word that accepts it, or None."""
-
-    text: str
-    allowance: Optional[str] = None
 
 
 class _Flow(NamedTuple):
@@ -64,10 +56,8 @@ def director_plan(
     """
     findings = Findings()
     table = _model.parse_services(services, "services", findings)
-    for i, word in enumerate(allow):
-        if word not in ALLOWANCES:
-            findings.problem(f"allow[{i}]", f"must be one of {', '.join(ALLOWANCES)}", word)
-    interfaces = _networks(host["interfaces"])
+    check_allowances(allow, ALLOWANCES, findings)
+    interfaces = networks(host["interfaces"])
     # who places the VIPs elsewhere need not tell where, but where that is clear it counts for the sysctls
     vips = _vips(table, interfaces, vip_interface, vip_prefix, findings if place_vips else Findings())
     findings.raise_problems()
@@ -77,15 +67,9 @@ def director_plan(
         "modules": modules,
         "vip_interfaces": _vip_interfaces(interfaces, vip_interface),
         "missing_modules": [name for name in modules if host["modules"].get(name) != "loaded"],
-        "sysctls": {**_sysctls(table, flows, vips, interfaces), **(sysctls or {})},
+        "sysctls": {**_sysctls(table, flows, vips, interfaces), **_kept_routes(table, host), **(sysctls or {})},
         "vips": vips if place_vips else [],
-        "problems": [
-            danger.text
-            + (f" (to accept it, name {danger.allowance} in ipvs_director_allow)" if danger.allowance else "")
-            for danger in dangers
-            if danger.allowance not in allow
-        ],
-        "warnings": [danger.text for danger in dangers if danger.allowance in allow],
+        **judge(dangers, allow, "ipvs_director_allow"),
     }
 
 
@@ -103,7 +87,7 @@ def _sysctls(
     table: Table,
     flows: Sequence[Mapping[str, Any]],
     vips: Sequence[Mapping[str, Any]],
-    interfaces: Sequence[_Network],
+    interfaces: Sequence[Network],
 ) -> dict[str, Any]:
     """The keys that NAT needs. In one subnet a redirect sends client and server past the director: the effective
     ``send_redirects`` is the logical or of all and the interface the packet came in on (IN_DEV_TX_REDIRECTS), so
@@ -115,12 +99,11 @@ def _sysctls(
     if AF_INET in families:
         devices = [str(vip["interface"]) for vip in vips if ":" not in vip["address"]]
         addresses = {server.key.address for server in nat if server.key.family == AF_INET}
-        devices += [_egress(_ip(address), interfaces) or "" for address in addresses]
+        devices += [egress(ip(address), interfaces) or "" for address in addresses]
         values["net.ipv4.ip_forward"] = 1
         values["net.ipv4.conf.all.send_redirects"] = 0
         for device in sorted(set(devices) - {""}):
-            # sysctl.d(5): a dot in an interface's name is written as a slash
-            values[f"net.ipv4.conf.{device.replace('.', '/')}.send_redirects"] = 0
+            values[setting(4, device, "send_redirects")] = 0
     if AF_INET6 in families:
         values["net.ipv6.conf.all.forwarding"] = 1
     if flows:
@@ -128,56 +111,29 @@ def _sysctls(
     return values
 
 
-class _Network(NamedTuple):
-    """One address of an interface with the network it is in."""
-
-    interface: str
-    address: Address
-    network: Any
-
-    @property
-    def host_only(self) -> bool:
-        return bool(self.network.prefixlen == self.network.max_prefixlen)
-
-
-def _networks(interfaces: Sequence[Mapping[str, Any]]) -> list[_Network]:
-    found = []
-    for interface in interfaces:
-        for one in interface["addresses"]:
-            parsed = ipaddress.ip_interface(f"{one['address']}/{one['prefix']}")
-            found.append(_Network(interface["name"], parsed.ip, parsed.network))
-    return found
+def _kept_routes(table: Table, host: Mapping[str, Any]) -> dict[str, Any]:
+    """A host that forwards IPv6 neither keeps nor learns the default routes of router advertisements unless the
+    interface's accept_ra is 2 (ip-sysctl.rst). Where it is 0 the kernel has not learned them.
+    """
+    if not any(_forwards_ipv6(entry) for entry in table.values()):
+        return {}
+    learned = sorted(
+        {one["interface"] for one in host["gateways"] if (one["family"], one["protocol"]) == ("ipv6", "ra")}
+    )
+    keys = [setting(6, interface, "accept_ra") for interface in learned]
+    return {key: 2 for key in keys if host["sysctls"].get(key)}
 
 
-def _ip(packed: bytes) -> Address:
-    return ipaddress.ip_address(packed)
-
-
-def _on_link(address: Address, interfaces: Sequence[_Network]) -> list[str]:
-    """The interfaces whose network is the narrowest that contains the address."""
-    holding = [
-        one
-        for one in interfaces
-        if one.network.version == address.version
-        and address in one.network
-        and not one.host_only
-        and one.interface != "lo"
-    ]
-    longest = max((one.network.prefixlen for one in holding), default=0)
-    return sorted({one.interface for one in holding if one.network.prefixlen == longest})
-
-
-def _egress(address: Address, interfaces: Sequence[_Network]) -> Optional[str]:
-    names = _on_link(address, interfaces)
-    return names[0] if len(names) == 1 else None
+def _forwards_ipv6(entry: _model.Entry) -> bool:
+    return any(server.forward == FORWARDS["nat"] and server.key.family == AF_INET6 for server in entry.servers.values())
 
 
 def _vips(
-    table: Table, interfaces: Sequence[_Network], interface: str, prefix: object, findings: Findings
+    table: Table, interfaces: Sequence[Network], interface: str, prefix: object, findings: Findings
 ) -> list[dict[str, Any]]:
     vips: list[dict[str, Any]] = []
     for packed in sorted({key.address for key in table if key.address}, key=lambda one: (len(one), one)):
-        address = _ip(packed)
+        address = ip(packed)
         where = interface or _holder(address, interfaces, findings)
         length = _prefix(address, prefix, findings)
         if where is None or length is None:
@@ -189,9 +145,9 @@ def _vips(
     return vips
 
 
-def _holder(address: Address, interfaces: Sequence[_Network], findings: Findings) -> Optional[str]:
+def _holder(address: Address, interfaces: Sequence[Network], findings: Findings) -> Optional[str]:
     """The interface that has the address already, else the one whose network contains it."""
-    names = [one.interface for one in interfaces if one.address == address] or _on_link(address, interfaces)
+    names = [one.interface for one in interfaces if one.address == address] or on_link(address, interfaces)
     if len(names) == 1:
         return names[0]
     rule = f"is in the network of {', '.join(names)}" if names else "is in no network of this host's interfaces"
@@ -199,7 +155,7 @@ def _holder(address: Address, interfaces: Sequence[_Network], findings: Findings
     return None
 
 
-def _vip_interfaces(interfaces: Sequence[_Network], interface: str) -> list[str]:
+def _vip_interfaces(interfaces: Sequence[Network], interface: str) -> list[str]:
     """Where the VIPs of a director may be: the given interface, else those that have a network. A backend has its VIPs
     where no network is, on tunnel and dummy devices and on lo, which is never a director's for that reason.
     """
@@ -224,7 +180,7 @@ def _dangers(
     table: Table,
     flows: Sequence[Mapping[str, Any]],
     host: Mapping[str, Any],
-    interfaces: Sequence[_Network],
+    interfaces: Sequence[Network],
     modules: Sequence[str],
     connection: Optional[Mapping[str, Any]],
 ) -> list[Danger]:
@@ -284,7 +240,7 @@ def _captures(table: Table, connections: Sequence[Mapping[str, Any]]) -> list[Da
     return found
 
 
-def _leaving(flows: Sequence[Mapping[str, Any]], interfaces: Sequence[_Network]) -> list[_Flow]:
+def _leaving(flows: Sequence[Mapping[str, Any]], interfaces: Sequence[Network]) -> list[_Flow]:
     found = []
     for flow in flows:
         findings = Findings()
@@ -295,7 +251,7 @@ def _leaving(flows: Sequence[Mapping[str, Any]], interfaces: Sequence[_Network])
         address = ipaddress.ip_address(flow["server"]["address"])
         text = f"{_model.key_text(key)} -r {_model.server_text(_server_key(address, flow))}"
         protocol = next((word for word, number in _model.PROTOCOLS.items() if number == key.protocol), "")
-        found.append(_Flow(text, address, flow["server"]["port"], protocol, _egress(address, interfaces)))
+        found.append(_Flow(text, address, flow["server"]["port"], protocol, egress(address, interfaces)))
     return found
 
 

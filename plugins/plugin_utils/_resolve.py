@@ -44,13 +44,16 @@ class Inventory(NamedTuple):
 
 
 class Resolved(NamedTuple):
-    """One plain service: as a module takes it, as the model reads it, and the return path of each of its NAT
-    servers.
+    """One plain service: as a module takes it, as the model reads it, the return path of each of its NAT servers,
+    the addresses of its director by which answers go back, as written (None: not told); and the service as the
+    inventory has it.
     """
 
     plain: dict[str, Any]
     entry: Entry
     return_paths: dict[ServerKey, str]
+    return_via: Optional[Sequence[str]]
+    written: Mapping[str, Any]
 
 
 class _Source(NamedTuple):
@@ -67,7 +70,9 @@ class _Expanded(NamedTuple):
     place: str
     sources: list[_Source]
     return_path: str
+    return_via: Optional[Sequence[str]]
     carried: bool
+    written: Mapping[str, Any]
 
 
 def resolve(services: object, inventory: Inventory, director: Optional[str] = None) -> list[Resolved]:
@@ -106,7 +111,7 @@ def _resolved(one: _Expanded, table: _model.Table, findings: Findings) -> Resolv
             paths[server.key] = written.get("return_path", one.return_path)
         elif "return_path" in written:
             findings.problem(f"{source.place}.return_path", "is only for forward nat", written["return_path"])
-    return Resolved(one.plain, entry, paths)
+    return Resolved(one.plain, entry, paths, one.return_via, one.written)
 
 
 def _identity(plain: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,6 +136,9 @@ def _expand(
         hosts = _group(item["directors"], f"{path}.directors", inventory, findings)
         carried = director is None or director in hosts
     return_path = _checked(item, "return_path", path, findings) or DEFAULT_RETURN_PATH
+    return_via = item.get("return_via")
+    if return_via is not None:
+        one_of_each_family(return_via, f"{path}.return_via", findings)
     sources = _sources(item, path, inventory, findings)
     servers: list[object] = []
     for source in sources:
@@ -141,7 +149,7 @@ def _expand(
             servers.append(source.written)
     kept = {name: value for name, value in item.items() if name not in _model.INVENTORY_KEYS}
     return [
-        _Expanded({**kept, **identity, "servers": servers}, path, sources, return_path, carried)
+        _Expanded({**kept, **identity, "servers": servers}, path, sources, return_path, return_via, carried, item)
         for identity in _identities(item, path, findings)
     ]
 
@@ -239,16 +247,7 @@ def flows(resolved: Sequence[Resolved], sources: Sequence[object] = ()) -> list[
     :raises InvalidInput: a source is no address, or there are two of one family.
     """
     findings = Findings()
-    fixed: dict[int, str] = {}
-    for i, source in enumerate(sources):
-        try:
-            packed = _values.unicast(source)
-        except BadValue as error:
-            findings.problem(f"source[{i}]", str(error), source)
-            continue
-        if len(packed) in fixed:
-            findings.problem(f"source[{i}]", "must be the only one of its family", source)
-        fixed[len(packed)] = _values.show_address(packed)
+    fixed = one_of_each_family(sources, "source", findings)
     findings.raise_problems()
     found = []
     for service in resolved:
@@ -261,3 +260,18 @@ def flows(resolved: Sequence[Resolved], sources: Sequence[object] = ()) -> list[
                 flow["source"] = fixed[len(key.address)]
             found.append(flow)
     return found
+
+
+def one_of_each_family(addresses: object, path: str, findings: Findings) -> dict[int, str]:
+    """A list of addresses, at most one of each family -> their canonical text, by their length in bytes."""
+    chosen: dict[int, str] = {}
+    for i, address in enumerate(_values.records(addresses, path, findings, MAX_EXPANSION)):
+        try:
+            packed = _values.unicast(address)
+        except BadValue as error:
+            findings.problem(f"{path}[{i}]", str(error), address)
+            continue
+        if len(packed) in chosen:
+            findings.problem(f"{path}[{i}]", "must be the only one of its family", address)
+        chosen[len(packed)] = _values.show_address(packed)
+    return chosen

@@ -135,6 +135,7 @@ def test_inventory() -> None:
     assert backend["ansible_ssh_common_args"].startswith("-i '/cache dir/key' ")
     assert backend["lab_devices"] == {"inside": "eth1"}
     assert backend["lab_addresses"] == {"inside": ["192.0.2.11"]}
+    assert backend["ipvs_networks"] == ["192.0.2.11/24"]
     assert backend["ipvs_address"] == "192.0.2.11"
     assert content["hosts"]["director1"]["lab_devices"] == {"outside": "eth1", "inside": "eth2"}
     assert content["children"] == {"ipvs_directors": {"hosts": {"director1": {}}}}

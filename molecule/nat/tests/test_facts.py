@@ -31,7 +31,7 @@ def test_the_modules_come_back_at_boot(director):
 
 
 def test_source_nat_names_each_service_and_server(now):
-    rules = nodes.nft_tables(now["rules"])["ip l4lb_snat"]
+    rules = nodes.nft_tables(now[nodes.DIRECTOR]["rules"])["ip l4lb_snat"]
     for server in ("198.51.100.201", "198.51.100.202", "198.51.100.203"):
         assert server in rules
     assert {"198.51.100.100", "198.51.100.200"} <= set(rules.replace("}", " ").replace(",", " ").split())

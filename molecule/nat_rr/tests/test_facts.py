@@ -16,7 +16,7 @@ def test_the_vip_has_the_prefix_of_its_network(director):
 
 
 def test_there_is_no_source_nat(now):
-    assert not [name for name in nodes.nft_tables(now["rules"]) if "l4lb" in name]
+    assert not [name for name in nodes.nft_tables(now[nodes.DIRECTOR]["rules"]) if "l4lb" in name]
 
 
 def test_the_sysctls_come_back_at_boot(director):

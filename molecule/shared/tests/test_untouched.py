@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""After check mode on a clean host: nothing is different from before."""
+"""After check mode on clean hosts: nothing is different from before."""
 
 import pytest
 
@@ -8,9 +8,11 @@ import nodes
 
 @pytest.mark.parametrize("part", nodes.STATE)
 def test_is_as_before(part, pristine, now):
-    assert now[part].splitlines() == pristine[part].splitlines()
+    for name in nodes.managed():
+        assert now[name][part].splitlines() == pristine[name][part].splitlines(), name
 
 
-def test_was_a_clean_host(pristine):
-    assert "ip_vs" not in pristine["modules"].split()
-    assert nodes.sysctls(pristine["sysctls"])["net.ipv4.ip_forward"] == "0"
+def test_were_clean_hosts(pristine):
+    for name, state in pristine.items():
+        assert "ip_vs" not in state["modules"].split(), name
+    assert nodes.sysctls(pristine[nodes.DIRECTOR]["sysctls"])["net.ipv4.ip_forward"] == "0"

@@ -35,6 +35,8 @@ HOST: dict[str, Any] = {
     "source_nat": [],
     "owners": [],
     "connection": None,
+    "gateways": [],
+    "sysctls": {},
 }
 
 
@@ -81,6 +83,19 @@ def test_conntrack_is_only_for_source_nat() -> None:
 
 def test_ipv6_forwards_ipv6_alone() -> None:
     assert plan(WEB6)["sysctls"] == {"net.ipv6.conf.all.forwarding": 1, "net.ipv4.vs.conntrack": 1}
+
+
+def test_forwarding_keeps_the_default_route_of_an_advertisement() -> None:
+    ra = {"family": "ipv6", "address": "2001:db8::ff", "interface": "eth0", "protocol": "ra"}
+    learned = {"gateways": [ra, {**ra, "interface": "lan.5"}], "sysctls": {"net.ipv6.conf.eth0.accept_ra": 1}}
+    assert plan(WEB6, host=learned)["sysctls"]["net.ipv6.conf.eth0.accept_ra"] == 2
+    for service, host in (
+        (WEB, learned),
+        ({**WEB6, "forward": "dr", "servers": [{"address": "2001:db8:1::11"}]}, learned),
+        (WEB6, {**learned, "gateways": [{**ra, "protocol": "static"}]}),
+        (WEB6, {**learned, "sysctls": {"net.ipv6.conf.eth0.accept_ra": 0}}),
+    ):
+        assert not any("accept_ra" in key for key in plan(service, host=host)["sysctls"])
 
 
 def test_direct_routing_needs_no_sysctl() -> None:

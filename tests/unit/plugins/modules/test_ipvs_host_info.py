@@ -14,9 +14,12 @@ from plugins.module_utils import _host, _module, _owners
 from plugins.modules import ipvs_host_info
 
 LINKS = [
-    {"ifname": "lo", "addr_info": [{"local": "127.0.0.1", "prefixlen": 8, "scope": "host"}]},
+    {"ifname": "lo", "mtu": 65536, "addr_info": [{"local": "127.0.0.1", "prefixlen": 8, "scope": "host"}]},
     {
         "ifname": "eth0",
+        "mtu": 1500,
+        "linkinfo": {"info_kind": "bond"},
+        "ifalias": "uplink",
         "addr_info": [
             {"local": "192.0.2.1", "prefixlen": 24, "scope": "global"},
             {"local": "fe80::1", "prefixlen": 64, "scope": "link"},
@@ -32,6 +35,7 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         (_host, "SYS_MODULE"),
         (_host, "LIB_MODULES"),
         (_host, "PROC"),
+        (_host, "ETC"),
         (_owners, "PROC"),
         (_owners, "KEEPALIVED"),
     )
@@ -49,12 +53,16 @@ def read(
     """read(COMMAND=output, ...) -> the module's result on a host where these commands are installed."""
 
     def reading(ruleset: object = None, **outputs: str) -> dict[str, Any]:
-        answers = {"ip": json.dumps(LINKS), **outputs}
+        answers = {"ip": "[]", "ip -j -d address": json.dumps(LINKS), **outputs}
         if ruleset is not None:
             answers["nft"] = json.dumps({"nftables": ruleset})
             (host / "SYS_MODULE" / "nf_tables").mkdir(exist_ok=True)
+
+        def told(argv: list[str]) -> str:
+            return answers.get(" ".join(argv), answers[argv[0]])
+
         monkeypatch.setattr(_host.shutil, "which", lambda name: name if name in answers else None)
-        monkeypatch.setattr(_module.Task, "run", lambda self, argv, data=None: (0, answers[argv[0]], ""))
+        monkeypatch.setattr(_module.Task, "run", lambda self, argv, data=None: (0, told(argv), ""))
         return run_main(ipvs_host_info.main, {}, check=True)
 
     return reading
@@ -66,9 +74,93 @@ def test_a_host_without_nft_is_read(read: Callable[..., dict[str, Any]]) -> None
     assert found["tools"]["nft"] is False
     assert (found["forward"], found["source_nat"], found["owners"]) == ([], [], [])
     assert found["interfaces"] == [
-        {"name": "lo", "addresses": [{"address": "127.0.0.1", "prefix": 8}]},
-        {"name": "eth0", "addresses": [{"address": "192.0.2.1", "prefix": 24}]},
+        {"name": "lo", "kind": "", "alias": "", "mtu": 65536, "addresses": [{"address": "127.0.0.1", "prefix": 8}]},
+        {
+            "name": "eth0",
+            "kind": "bond",
+            "alias": "uplink",
+            "mtu": 1500,
+            "addresses": [{"address": "192.0.2.1", "prefix": 24}],
+        },
     ]
+    assert (found["gateways"], found["sysctls"], found["files"]) == ([], {}, [])
+
+
+def test_default_routes_are_told_by_their_next_hops(read: Callable[..., dict[str, Any]]) -> None:
+    four = [
+        {"dst": "default", "gateway": "192.0.2.254", "dev": "eth0", "protocol": "static", "metric": 5},
+        {"dst": "default", "via": {"family": "inet6", "host": "2001:db8::9"}, "dev": "eth0", "protocol": "bgp"},
+        {"dst": "default", "dev": "ppp0", "scope": "link"},
+    ]
+    hops = [{"gateway": "2001:db8::8", "dev": "eth0", "weight": 1}, {"gateway": "2001:db8::9", "dev": "eth1"}]
+    six = [{"dst": "default", "protocol": "ra", "nexthops": hops}]
+    outputs = {"ip -j -4 route show default": json.dumps(four), "ip -j -6 route show default": json.dumps(six)}
+    assert [tuple(gateway.values()) for gateway in read(**outputs)["gateways"]] == [
+        ("ipv4", "192.0.2.254", "eth0", "static"),
+        ("ipv4", "2001:db8::9", "eth0", "bgp"),
+        ("ipv4", None, "ppp0", ""),
+        ("ipv6", "2001:db8::8", "eth0", "ra"),
+        ("ipv6", "2001:db8::9", "eth1", "ra"),
+    ]
+
+
+def test_rules_and_routes_of_this_collection_are_told(read: Callable[..., dict[str, Any]]) -> None:
+    rules = [
+        {"priority": 0, "src": "all", "table": "local"},
+        {"priority": 76, "src": "192.0.2.1", "table": "76", "protocol": "static"},
+        {"priority": 7600, "src": "192.0.2.1", "ipproto": "tcp", "sport": 80, "table": "7600", "protocol": "76"},
+        {"priority": 7601, "src": "all", "fwmark": "0x1db0", "table": "7601", "protocol": "76"},
+        {"priority": 7602, "src": "192.0.2.0", "srclen": 24, "table": "7600", "protocol": "76"},
+    ]
+    routes = [
+        {"dst": "default", "gateway": "192.0.2.254", "dev": "eth0", "table": "7600", "flags": []},
+        {"type": "throw", "dst": "203.0.113.0/24", "table": "7600", "flags": []},
+        {"dst": "198.51.100.9", "gateway": "192.0.2.254", "dev": "eth0", "flags": []},
+    ]
+    outputs = {
+        "ip -j -4 rule show": json.dumps(rules),
+        "ip -j -4 route show table all proto 76": json.dumps(routes),
+    }
+    found = read(**outputs)
+    assert [tuple(rule.values()) for rule in found["rules"]] == [
+        ("ipv4", 7600, "7600", "192.0.2.1", "tcp", 80, 0),
+        ("ipv4", 7601, "7601", "", "", 0, 7600),
+        ("ipv4", 7602, "7600", "192.0.2.0/24", "", 0, 0),
+    ]
+    assert [tuple(route.values()) for route in found["routes"]] == [
+        ("ipv4", "7600", "default", "unicast", "192.0.2.254"),
+        ("ipv4", "7600", "203.0.113.0/24", "throw", ""),
+        ("ipv4", "main", "198.51.100.9", "unicast", "192.0.2.254"),
+    ]
+
+
+def test_sysctls_of_every_interface_are_told(host: Path, read: Callable[..., dict[str, Any]]) -> None:
+    for path, value in (
+        ("ipv4/conf/all/arp_ignore", "1"),
+        ("ipv4/conf/eth0.5/rp_filter", "2"),
+        ("ipv4/conf/eth0.5/mc_forwarding", "0"),
+        ("ipv6/conf/eth0.5/accept_ra", "1"),
+    ):
+        file = host / "PROC" / "sys" / "net" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{value}\n")
+    assert read()["sysctls"] == {
+        "net.ipv4.conf.all.arp_ignore": 1,
+        "net.ipv4.conf.eth0/5.rp_filter": 2,
+        "net.ipv6.conf.eth0/5.accept_ra": 1,
+    }
+
+
+def test_files_of_the_roles_are_told(host: Path, read: Callable[..., dict[str, Any]]) -> None:
+    for path in (
+        "sysctl.d/99-zz-l4lb-ipvs-backend.conf",
+        "sysctl.d/99-zz-other.conf",
+        "modules-load.d/l4lb-ipvs-x.conf",
+    ):
+        (host / "ETC" / path).parent.mkdir(exist_ok=True)
+        (host / "ETC" / path).touch()
+    found = [Path(path).name for path in read()["files"]]
+    assert found == ["99-zz-l4lb-ipvs-backend.conf", "l4lb-ipvs-x.conf"]
 
 
 def test_nft_is_not_asked_where_it_would_load_its_module(read: Callable[..., dict[str, Any]]) -> None:
@@ -161,8 +253,10 @@ def test_chains_that_jump_in_a_circle_end(read: Callable[..., dict[str, Any]]) -
 
 
 def test_our_own_tables_are_left_out(read: Callable[..., dict[str, Any]]) -> None:
-    ours = [chain("l4lb_snat", "out", **POSTROUTING), rule("l4lb_snat", "out", {"masquerade": None})]
-    assert read(ruleset=ours)["source_nat"] == []
+    table = {"table": {"family": "ip", "name": "l4lb_snat", "handle": 1}}
+    ours = [table, chain("l4lb_snat", "out", **POSTROUTING), rule("l4lb_snat", "out", {"masquerade": None})]
+    found = read(ruleset=ours)
+    assert (found["source_nat"], found["tables"]) == ([], ["l4lb_snat"])
 
 
 @pytest.mark.parametrize(("rules", "accepts"), [("", False), ("\n-A FORWARD -j ACCEPT", True)])

@@ -360,6 +360,29 @@ def test_tells_its_own_that_are_not_listed(host: Host, run: Any) -> None:
     assert run(vips=[VIP])["unlisted"] == []
 
 
+def test_a_purge_looks_only_at_its_interfaces(host: Host, run: Any) -> None:
+    run(vips=[VIP, {"address": "192.0.2.20", "interface": "lo"}, {"address": "192.0.2.21", "interface": "eth0"}])
+    done = run(vips=[VIP], purge="owned", purge_interfaces=["lo"])
+    assert done["operations"] == ["remove 192.0.2.20/32 dev lo scope global"]
+    assert run(state="absent", purge="owned", purge_interfaces=["lo"])["operations"] == []
+    assert len(run(state="absent", purge="owned", purge_interfaces=["eth0"])["operations"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("params", "problem"),
+    [
+        ({"purge_interfaces": ["lo"]}, "purge_interfaces: means nothing without purge owned (got ['lo'])"),
+        (
+            {"purge": "owned", "purge_interfaces": ["a/b"]},
+            "purge_interfaces: item 0 must be an interface name of 1..15 letters, digits, '_', '.', ':', '@' or '-' "
+            "(got ['a/b'])",
+        ),
+    ],
+)
+def test_bad_interfaces_of_a_purge_are_told(host: Host, run: Any, params: Any, problem: str) -> None:
+    assert run(vips=[VIP], **params)["msg"] == problem
+
+
 def test_an_empty_list_does_not_purge_everything(host: Host, run: Any) -> None:
     assert not run(vips=[], purge="owned")["failed"]
     run(**VIP)

@@ -1,0 +1,420 @@
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection: nothing outside l4lb.ipvs may import it.
+
+"""Which tunnel devices a task wants and which steps lead there: parsing and planning, without any I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable, NamedTuple, Optional, Union
+
+from . import _values
+from ._errors import Findings
+from ._rtnl_tunnel import Device
+from ._values import Field, show_address
+
+MAX_TUNNELS = 1_000
+MAX_PORTS = 64
+#: The devices that the kernel makes by itself: no task may take them over.
+FALLBACK_DEVICES = frozenset(
+    (
+        "tunl0",
+        "sit0",
+        "ip6tnl0",
+        "gre0",
+        "gretap0",
+        "erspan0",
+        "ip6gre0",
+        "ip6gretap0",
+        "ip6erspan0",
+        "ip_vti0",
+        "ip6_vti0",
+    )
+)
+#: Links have no protocol number as addresses have: the alias says that a device is ours, that its packets come in GUE
+#: as well, and which listeners were added for it: ``l4lb.ipvs gue 6080``.
+MARK = "l4lb.ipvs"
+GUE = "gue"
+IPPROTO_IPIP = 4
+IPPROTO_IPV6 = 41
+
+
+class Receiver(NamedTuple):
+    """What receives a kind of packet: the kind of ``ip link add type``, its inner protocol (``None``: it takes no
+    such option) and its kernel module.
+    """
+
+    kind: str
+    protocol: Optional[int]
+    module: str
+
+
+#: By encapsulation, length of the outer address, and inner family. sit, for all its name, takes IPv4 in IPv4 as well
+#: (sit.c, ipip_rcv).
+RECEIVERS = {
+    ("ipip", 4, "any"): Receiver("sit", 0, "sit"),
+    ("ipip", 4, "ipv4"): Receiver("ipip", IPPROTO_IPIP, "ipip"),
+    ("ipip", 4, "ipv6"): Receiver("sit", IPPROTO_IPV6, "sit"),
+    ("ipip", 16, "any"): Receiver("ip6tnl", 0, "ip6_tunnel"),
+    ("ipip", 16, "ipv4"): Receiver("ip6tnl", IPPROTO_IPIP, "ip6_tunnel"),
+    ("ipip", 16, "ipv6"): Receiver("ip6tnl", IPPROTO_IPV6, "ip6_tunnel"),
+    ("gre", 4, "any"): Receiver("gre", None, "ip_gre"),
+    ("gre", 16, "any"): Receiver("ip6gre", None, "ip6_gre"),
+}
+#: What the GUE listener needs besides, for IPv6 too (fou6 is for sending).
+LISTENER_MODULE = "fou"
+#: The words of ``ip link add``.
+MODES = {
+    ("ipip", IPPROTO_IPIP): " mode ipip",
+    ("sit", 0): " mode any",
+    ("sit", IPPROTO_IPV6): " mode ip6ip",
+    ("ip6tnl", 0): " mode any",
+    ("ip6tnl", IPPROTO_IPIP): " mode ipip6",
+    ("ip6tnl", IPPROTO_IPV6): " mode ip6ip6",
+}
+
+
+def _port(value: object) -> int:
+    return int(_values.integer(1, 65535)(value))
+
+
+TUNNEL_FIELDS = (
+    Field("name", _values.interface, required=True),
+    Field("type", _values.choice("ipip", "gre", GUE)),
+    Field("local", _values.unicast),
+    Field("remote", _values.unicast),
+    Field("family", _values.choice("ipv4", "ipv6", "any")),
+    Field("ports", _values.list_of(_port)),
+    Field("checksum", _values.choice("none", "csum", "remcsum")),
+)
+
+
+class Tunnel(NamedTuple):
+    """A tunnel as a task names it. ``local`` and ``remote`` are packed addresses (``remote`` is b"" for any),
+    ``family`` is that of the inner packets.
+    """
+
+    name: str
+    type: str = "ipip"
+    local: bytes = b""
+    remote: bytes = b""
+    family: str = "any"
+    ports: tuple[int, ...] = ()
+    checksum: str = "none"
+
+    @property
+    def receiver(self) -> Receiver:
+        return RECEIVERS["gre" if self.type == "gre" else "ipip", len(self.local), self.family]
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The kernel modules that it needs."""
+        return (self.receiver.module, *([LISTENER_MODULE] if self.type == GUE else []))
+
+    @property
+    def listeners(self) -> tuple[Listener, ...]:
+        return tuple(Listener(len(self.local), port) for port in self.ports)
+
+    def device(self, ours: Sequence[Listener]) -> Device:
+        """The device, up, with those of its listeners in its alias that are ``ours``."""
+        words = [MARK] + ([GUE, *(str(one.port) for one in self.listeners if one in ours)] if self.type == GUE else [])
+        receiver = self.receiver
+        return Device(
+            name=self.name,
+            kind=receiver.kind,
+            local=self.local,
+            remote=self.remote,
+            protocol=receiver.protocol,
+            checksum=self.type == "gre" and self.checksum == "csum",
+            alias=" ".join(words),
+            up=True,
+        )
+
+
+class Listener(NamedTuple):
+    """A UDP port that takes GUE, on all addresses of a family (4: IPv4, 16: IPv6, as the length of an address)."""
+
+    length: int
+    port: int
+
+    def __str__(self) -> str:
+        return f"fou port {self.port} gue{' -6' if self.length == 16 else ''}"
+
+
+class Wish(NamedTuple):
+    """One tunnel that the task names and where it names it."""
+
+    path: str
+    tunnel: Tunnel
+
+
+class Request(NamedTuple):
+    """What the task asks for."""
+
+    wishes: tuple[Wish, ...]
+    absent: bool
+    purge: bool
+
+
+class Live(NamedTuple):
+    """What the host has. ``devices`` are all interfaces by name; ``held`` are its own addresses; ``foreign`` are the
+    addresses of somebody else by the interface that holds them; ``listeners`` are the listeners by what they take: true
+    for plain GUE from everywhere.
+    """
+
+    devices: Mapping[str, Device]
+    held: frozenset[bytes]
+    foreign: Mapping[str, Sequence[str]]
+    listeners: Mapping[Listener, bool]
+
+
+class Step(NamedTuple):
+    """One change. ``verb`` is add, set or remove."""
+
+    verb: str
+    subject: Union[Device, Listener]
+
+    def __str__(self) -> str:
+        if isinstance(self.subject, Listener):
+            return f"{self.verb} {self.subject}"
+        if self.verb == "remove":
+            return f"remove link {self.subject.name}"
+        return f"{self.verb} link {device_line(self.subject)}"
+
+
+class Plan(NamedTuple):
+    """The steps in order, removals last; the listeners of somebody else that are used; and our devices before and
+    after.
+    """
+
+    steps: tuple[Step, ...]
+    kept: tuple[Listener, ...]
+    before: tuple[Device, ...]
+    after: tuple[Device, ...]
+
+
+def device_line(device: Device) -> str:
+    """``ipvs4 type sit mode any local 198.51.100.11 remote any up``: what ``ip link add`` takes, and the listeners."""
+    mode = "" if device.protocol is None else MODES.get((device.kind, device.protocol), f" mode {device.protocol}")
+    parts = [f"{device.name} type {device.kind}{mode}"]
+    parts += [
+        f"{word} {show_address(end) if end else 'any'}"
+        for word, end in (("local", device.local), ("remote", device.remote))
+    ]
+    parts += ["icsum"] if device.checksum else []
+    parts += [" ".join(device.alias.split()[1:])] if device.alias != MARK else []
+    parts.append("up" if device.up else "down")
+    return " ".join(parts)
+
+
+def tunnel_params(tunnel: Tunnel) -> dict[str, Any]:
+    """The input keys that make this tunnel, those at their defaults left out except C(type)."""
+    params: dict[str, Any] = {"name": tunnel.name}
+    if tunnel.local:
+        params.update(type=tunnel.type, local=show_address(tunnel.local))
+    if tunnel.remote:
+        params["remote"] = show_address(tunnel.remote)
+    if tunnel.family != "any":
+        params["family"] = tunnel.family
+    if tunnel.ports:
+        params["ports"] = list(tunnel.ports)
+    if tunnel.checksum != "none":
+        params["checksum"] = tunnel.checksum
+    return params
+
+
+def parse_request(params: Mapping[str, Any], findings: Findings) -> Request:
+    """The module's parameters -> :class:`Request`; every problem goes to ``findings``."""
+    absent, purge = params["state"] == "absent", params["purge"] == "owned"
+    listed: Sequence[object] = ()
+    if params["tunnels"] is not None:
+        listed = _values.records(params["tunnels"], "tunnels", findings, MAX_TUNNELS)
+    elif not (absent and purge):
+        findings.problem("tunnels", "is required")
+    wishes: list[Wish] = []
+    for i, item in enumerate(listed):
+        tunnel = _parse_tunnel(item, f"tunnels[{i}]", absent, findings)
+        if tunnel is not None:
+            wishes.append(Wish(f"tunnels[{i}]", tunnel))
+    _check_duplicates(wishes, absent, findings)
+    return Request(tuple(wishes), absent, purge)
+
+
+def _parse_tunnel(item: object, path: str, absent: bool, findings: Findings) -> Optional[Tunnel]:
+    given = _values.record(TUNNEL_FIELDS, item, path, findings)
+    if given is None or not isinstance(item, Mapping):
+        return None
+    for name in () if absent else ("type", "local"):
+        if name not in item:
+            findings.problem(f"{path}.{name}", "is required")
+    if given.get("name") in FALLBACK_DEVICES:
+        findings.problem(f"{path}.name", "is a device of the kernel's own: give another name", given["name"])
+    if "name" not in given or not (absent or {"type", "local"} <= set(given)):
+        return None
+    tunnel = Tunnel(**given)
+    if "type" in given:
+        _check_options(tunnel, given, path, findings)
+    if tunnel.remote and tunnel.local:
+        if len(tunnel.remote) != len(tunnel.local):
+            findings.problem(f"{path}.remote", "must be of the same family as local", show_address(tunnel.remote))
+        elif tunnel.remote == tunnel.local:
+            findings.problem(f"{path}.remote", "must differ from local", show_address(tunnel.remote))
+    if tunnel.local and _values.is_loopback(tunnel.local):
+        findings.problem(f"{path}.local", "must not be a loopback address", show_address(tunnel.local))
+    return tunnel
+
+
+def _check_options(tunnel: Tunnel, given: Mapping[str, Any], path: str, findings: Findings) -> None:
+    if tunnel.type == "gre" and tunnel.family != "any":
+        findings.problem(f"{path}.family", "a gre device takes both families: leave it out", tunnel.family)
+    if tunnel.type == GUE:
+        if not tunnel.ports:
+            findings.problem(f"{path}.ports", "is required with type gue, at least one")
+        if len(tunnel.ports) > MAX_PORTS:
+            findings.problem(f"{path}.ports", f"must have at most {MAX_PORTS} items (has {len(tunnel.ports)})")
+        if len(set(tunnel.ports)) != len(tunnel.ports):
+            findings.problem(f"{path}.ports", "must not name a thing twice", list(tunnel.ports))
+    elif "ports" in given:
+        findings.problem(f"{path}.ports", "is for type gue", list(tunnel.ports))
+    if "checksum" in given and tunnel.type == "ipip":
+        findings.problem(f"{path}.checksum", "is for types gre and gue", tunnel.checksum)
+    if tunnel.type == "gre" and tunnel.checksum == "remcsum":
+        findings.problem(f"{path}.checksum", "must be none or csum with type gre", tunnel.checksum)
+
+
+def _check_duplicates(wishes: Sequence[Wish], absent: bool, findings: Findings) -> None:
+    names: dict[str, str] = {}
+    ends: dict[tuple[Any, ...], str] = {}
+    for path, tunnel in wishes:
+        first = names.setdefault(tunnel.name, path)
+        if first != path:
+            findings.problem(f"{path}.name", f"duplicate of {first}", tunnel.name)
+        if absent or not _has_receiver(tunnel):
+            continue
+        first = ends.setdefault(_ends(tunnel.device(())), path)
+        if first != path:
+            rule = (
+                f"the kernel allows one device with these ends, and {first} has them: a gue tunnel takes ipip as well"
+            )
+            findings.problem(f"{path}.local", rule, show_address(tunnel.local))
+
+
+def _has_receiver(tunnel: Tunnel) -> bool:
+    """Whether there is a device for it."""
+    return ("gre" if tunnel.type == "gre" else "ipip", len(tunnel.local), tunnel.family) in RECEIVERS
+
+
+def _ends(device: Device) -> tuple[Any, ...]:
+    """By what the kernel tells the devices of a kind apart (ip_tunnel_find and its like)."""
+    return device.kind, device.local, device.remote
+
+
+def is_ours(device: Device) -> bool:
+    return device.alias.split()[:1] == [MARK]
+
+
+def _own_listeners(device: Device) -> list[Listener]:
+    """The listeners that were added for this device."""
+    words = device.alias.split()
+    if words[1:2] != [GUE]:
+        return []
+    return [Listener(len(device.local), int(word)) for word in words[2:] if word.isdigit()]
+
+
+def make_plan(request: Request, live: Live, known: Callable[[str], bool], findings: Findings) -> Plan:
+    """The steps from what the host has to what the task wants. What this host forbids goes to ``findings``. ``known``
+    tells whether the kernel has a module.
+    """
+    ours = {name: device for name, device in live.devices.items() if is_ours(device)}
+    owned = {listener for device in ours.values() for listener in _own_listeners(device)}
+    listed = {wish.tunnel.name for wish in request.wishes}
+    after = dict(ours)
+    kept: list[Listener] = []
+    added: list[Step] = []
+    wanted: dict[Listener, None] = {}
+    for wish in request.wishes:
+        tunnel = wish.tunnel
+        found = live.devices.get(tunnel.name)
+        if request.absent:
+            after.pop(tunnel.name, None)
+            continue
+        _check_host(wish, live, known, findings)
+        for listener in tunnel.listeners:
+            plain = live.listeners.get(listener)
+            if plain is False:
+                rule = f"UDP port {listener.port} is a listener of somebody else that takes something else"
+                findings.problem(f"{wish.path}.ports", rule, listener.port)
+            if plain is None or listener in owned:
+                wanted[listener] = None
+            elif listener not in kept:
+                kept.append(listener)
+        device = tunnel.device(list(wanted))
+        if found is None:
+            _check_addition(wish, device, live, findings)
+            added.append(Step("add", device))
+        elif not is_ours(found):
+            findings.problem(
+                f"{wish.path}.name", f"is a device of somebody else (kind {found.kind or 'none'})", tunnel.name
+            )
+        else:
+            _check_change(wish, found, device, findings)
+            if found != device:
+                added.append(Step("set", device))
+        after[tunnel.name] = device
+    if request.purge:
+        stale = [name for name in ours if name not in listed]
+        if stale and not request.wishes and not request.absent:
+            findings.problem(
+                "tunnels", f"is empty and purge would remove all {len(stale)}: say so with state absent", []
+            )
+        for name in stale:
+            del after[name]
+    removed = [device for name, device in sorted(ours.items()) if name not in after]
+    _check_removals(removed, live, findings)
+    left = {listener for device in after.values() for listener in _own_listeners(device)}
+    steps = added
+    steps += [Step("add", listener) for listener in wanted if listener not in live.listeners]
+    steps += [Step("remove", listener) for listener in sorted(owned - left) if listener in live.listeners]
+    steps += [Step("remove", device) for device in removed]
+    return Plan(tuple(steps), tuple(kept), _sorted(ours), _sorted(after))
+
+
+def _sorted(devices: Mapping[str, Device]) -> tuple[Device, ...]:
+    return tuple(device for dummy, device in sorted(devices.items()))
+
+
+def _check_host(wish: Wish, live: Live, known: Callable[[str], bool], findings: Findings) -> None:
+    path, tunnel = wish
+    if tunnel.local not in live.held:
+        rule = "is not an address of this host, so that nothing sent to it arrives here"
+        findings.problem(f"{path}.local", rule, show_address(tunnel.local))
+    if tunnel.remote in live.held:
+        findings.problem(f"{path}.remote", "is an address of this host itself", show_address(tunnel.remote))
+    missing = [module for module in tunnel.modules if not known(module)]
+    if missing:
+        findings.problem(f"{path}.type", f"this kernel has no module {', '.join(missing)}", tunnel.type)
+
+
+def _check_addition(wish: Wish, device: Device, live: Live, findings: Findings) -> None:
+    for other in live.devices.values():
+        if _ends(other) == _ends(device):
+            rule = f"the kernel allows one device with these ends, and {other.name} has them"
+            findings.problem(f"{wish.path}.local", rule, show_address(device.local))
+
+
+def _check_change(wish: Wish, found: Device, device: Device, findings: Findings) -> None:
+    same = ("kind", "local", "remote", "protocol", "checksum")
+    differing = [name for name in same if getattr(found, name) != getattr(device, name)]
+    if differing:
+        rule = f"exists with another {', '.join(differing)}: remove the tunnel first, with state absent"
+        findings.problem(f"{wish.path}.name", rule, device_line(found))
+
+
+def _check_removals(removed: Sequence[Device], live: Live, findings: Findings) -> None:
+    for device in removed:
+        held = live.foreign.get(device.name)
+        if held:
+            rule = f"still holds {', '.join(held)}, which would go with it: remove the address first"
+            findings.problem("tunnels", rule, device.name)
