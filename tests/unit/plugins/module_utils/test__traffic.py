@@ -255,10 +255,17 @@ def test_what_nft_tells_is_read(use: Use, item: dict[str, Any]) -> None:
     assert _traffic.merge(wanted, {}) == wanted
 
 
-def test_traffic_meets_a_connection() -> None:
+def test_traffic_takes_a_port() -> None:
     (traffic,) = parse(UNTRACKED, {"addresses": ["192.0.2.10"], "ports": ["20-25"]})
-    address = socket.inet_aton("192.0.2.10")
-    assert traffic.meets(address, 22, "tcp")
-    assert not traffic.meets(address, 26, "tcp")
-    assert not traffic.meets(address, 22, "udp")
-    assert not traffic.meets(socket.inet_aton("192.0.2.11"), 22, "tcp")
+    assert [traffic.takes(port, "tcp") for port in (19, 20, 25, 26)] == [False, True, True, False]
+    assert not traffic.takes(22, "udp")
+
+
+def test_elements_are_listed_as_traffic() -> None:
+    items = [
+        {"addresses": ["192.0.2.10"], "ports": [80, "90-95"], "protocols": ["tcp"]},
+        {"addresses": ["192.0.2.10"], "protocols": ["udp"], "interfaces": ["eth1"]},
+    ]
+    found = _traffic.listed(elements(UNTRACKED, *items), 0)
+    assert [_traffic.params(UNTRACKED, traffic) for traffic in found] == items
+    assert _traffic.listed(elements(UNTRACKED, *items), 7) == []
