@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import collections
 import ipaddress
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def claims(file: Path, address: str) -> collections.Counter[tuple[str, str]]:
     """
     wanted = ipaddress.ip_address(address).packed
     found: collections.Counter[tuple[str, str]] = collections.Counter()
-    for frame in _frames(file):
+    for dummy, frame in _frames(file):
         claim = None
         if isinstance(frame.data, dpkt.arp.ARP):
             claim = _arp_claim(frame.data, wanted)
@@ -74,7 +75,7 @@ def redirects(file: Path) -> list[str]:
     """The ICMP redirects of either family, as ``SENDER -> RECEIVER``."""
     return [
         f"{ipaddress.ip_address(packet.src)} -> {ipaddress.ip_address(packet.dst)}"
-        for packet in _packets(file)
+        for dummy, packet in _packets(file)
         if isinstance(packet.data, (dpkt.icmp.ICMP, dpkt.icmp6.ICMP6)) and packet.data.type == REDIRECTS[packet.v]
     ]
 
@@ -86,20 +87,27 @@ def carried(file: Path, source: str, destination: str) -> collections.Counter[st
     """
     hosts = (ipaddress.ip_address(source).packed, ipaddress.ip_address(destination).packed)
     found: collections.Counter[str] = collections.Counter()
-    for packet in _packets(file):
+    for dummy, packet in _packets(file):
         if (packet.src, packet.dst) == hosts:
             port = f" {packet.data.dport}" if isinstance(packet.data, dpkt.udp.UDP) else ""
             found[PROTOCOLS.get(packet.p, str(packet.p)) + port] += 1
     return found
 
 
-def _packets(file: Path) -> Iterator[dpkt.ip.IP | dpkt.ip6.IP6]:
-    for frame in _frames(file):
+def longest_silence(file: Path, source: str) -> float:
+    """The longest time between two packets from an address, in seconds."""
+    sender = ipaddress.ip_address(source).packed
+    times = [time for time, packet in _packets(file) if packet.src == sender]
+    return max((later - earlier for earlier, later in itertools.pairwise(times)), default=0.0)
+
+
+def _packets(file: Path) -> Iterator[tuple[float, dpkt.ip.IP | dpkt.ip6.IP6]]:
+    for time, frame in _frames(file):
         if isinstance(frame.data, (dpkt.ip.IP, dpkt.ip6.IP6)):
-            yield frame.data
+            yield time, frame.data
 
 
-def _frames(file: Path) -> Iterator[dpkt.ethernet.Ethernet]:
+def _frames(file: Path) -> Iterator[tuple[float, dpkt.ethernet.Ethernet]]:
     with file.open("rb") as content:
-        for dummy, frame in dpkt.pcap.Reader(content):
-            yield dpkt.ethernet.Ethernet(frame)
+        for time, frame in dpkt.pcap.Reader(content):
+            yield time, dpkt.ethernet.Ethernet(frame)

@@ -16,10 +16,11 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import testinfra
 import yaml
@@ -33,6 +34,13 @@ MANAGED = ("ipvs_directors", "ipvs_backends")  # the groups of the nodes that th
 CLIENT = "client"
 PATIENCE = 120  # seconds for one load, which waits for each connection
 STEADY_TIMEOUT = 10  # seconds for one connection of a steady load: enough for a third attempt where a packet is lost
+
+Report = TypeVar("Report")
+
+# node -> part of its state -> what the commands of that part showed
+States = dict[str, dict[str, str]]
+
+Report = TypeVar("Report")
 
 # node -> part of its state -> what the commands of that part showed
 States = dict[str, dict[str, str]]
@@ -234,6 +242,25 @@ def steady_load(address: str, port: int, rate: int, seconds: int) -> Piece:
 
     answers, *failures = map(int, numbers(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout"))
     return Piece(answers, sum(failures), float(*numbers(r"finished in .*, ([\d.]+) req/s")), output)
+
+
+@contextlib.contextmanager
+def under_load(make: Callable[[], Report]) -> Iterator[list[Report]]:
+    """Make one piece of a load after the other until the block ends -> what each returned, complete after the block."""
+    stop = threading.Event()
+    reports: list[Report] = []
+
+    def repeat() -> None:
+        while not stop.is_set():
+            reports.append(make())
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        making = pool.submit(repeat)
+        try:
+            yield reports
+        finally:
+            stop.set()
+        making.result()
 
 
 def main() -> None:

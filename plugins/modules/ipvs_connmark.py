@@ -76,7 +76,7 @@ connections:
       protocols: [tcp]
       macs: ["00:00:5e:00:53:01"]
 unlisted:
-  description: How much of what the tables had is not in O(connections), which O(purge=owned) removes.
+  description: How many entries the tables had that are not in O(connections), which O(purge=owned) removes.
   returned: success
   type: int
   sample: 0

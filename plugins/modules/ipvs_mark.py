@@ -84,7 +84,7 @@ marks:
       ports: [80, 443]
       protocols: [tcp]
 unlisted:
-  description: How much of what the tables had is not in O(marks), which O(purge=owned) removes.
+  description: How many entries the tables had that are not in O(marks), which O(purge=owned) removes.
   returned: success
   type: int
   sample: 0

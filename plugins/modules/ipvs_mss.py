@@ -63,7 +63,7 @@ clamps:
     - address: 192.0.2.10
       mss: 1440
 unlisted:
-  description: How much of what the tables had is not in O(clamps), which O(purge=owned) removes.
+  description: How many entries the tables had that are not in O(clamps), which O(purge=owned) removes.
   returned: success
   type: int
   sample: 0

@@ -67,7 +67,7 @@ traffic:
       ports: [80, 443]
       protocols: [tcp]
 unlisted:
-  description: How much of what the tables had is not in O(traffic), which O(purge=owned) removes.
+  description: How many entries the tables had that are not in O(traffic), which O(purge=owned) removes.
   returned: success
   type: int
   sample: 0

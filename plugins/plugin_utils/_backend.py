@@ -100,7 +100,7 @@ def backend_plan(
         "missing_tools": [tool for tool in _tools(needs) if not host["tools"][tool]],
         "stale": _stale(needs, places, host, found),
         "unmet": _unmet(needs, host, found),
-        **judge(dangers, allow, ALLOW_OPTION),
+        **judge(list(dict.fromkeys(dangers)), allow, ALLOW_OPTION),
     }
 
 

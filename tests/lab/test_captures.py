@@ -67,10 +67,14 @@ def udp(port: int) -> bytes:
 
 @pytest.fixture
 def capture(tmp_path: Path) -> Callable[..., Path]:
+    """A function that writes frames, each half a second after the one before."""
+
     def write(*frames: bytes) -> Path:
         file = tmp_path / "segment.pcap"
         head = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65536, 1)
-        file.write_bytes(head + b"".join(struct.pack("<IIII", 0, 0, len(f), len(f)) + f for f in frames))
+        times = [divmod(500_000 * number, 1_000_000) for number in range(len(frames))]
+        records = [struct.pack("<IIII", *time, len(one), len(one)) + one for time, one in zip(times, frames)]
+        file.write_bytes(head + b"".join(records))
         return file
 
     return write
@@ -130,3 +134,11 @@ def test_what_one_host_sent_to_another_is_counted_by_protocol(
     assert captures.carried(file, PEER, VIP) == {"udp 6080": 1, "udp": 1, "ipip": 1, "gre": 1, "99": 1}
     assert captures.carried(file, VIP, PEER) == {"udp 7": 1}
     assert captures.carried(file, PEER6, VIP6) == {"ipv6": 1}
+
+
+def test_the_longest_silence_is_that_of_one_address(captures: ModuleType, capture: Callable[..., Path]) -> None:
+    spoken, other = ipv4(17, VIP, PEER, udp(7)), ipv4(17, PEER, VIP, udp(7))
+    silent = arp(1, OWNER, VIP, PEER)
+    file = capture(other, spoken, spoken, other, silent, spoken, other, spoken, other, other, other, other)
+    assert captures.longest_silence(file, VIP) == pytest.approx(1.5)
+    assert captures.longest_silence(capture(silent, spoken), VIP) == 0

@@ -50,7 +50,9 @@ def changed(path: str, value: object) -> dict[str, Any]:
         ("nodes/Big", {}, "nodes.Big: must be 1 to 15 characters"),
         ("segments", ["inside", "inside", "outside"], "segments: names must differ"),
         ("segments", ["../x", "inside", "outside"], "segments[0]: must be 1 to 15 characters"),
-        ("nodes/backend1/memory", 1, "nodes.backend1.memory: no such key"),
+        ("nodes/backend1/cpus", 1, "nodes.backend1.cpus: no such key"),
+        ("nodes/backend1/memory", "1G", "nodes.backend1.memory: must be MiB, 128 to 16384 (got '1G')"),
+        ("nodes/backend1/memory", 64, "nodes.backend1.memory: must be MiB, 128 to 16384 (got 64)"),
         ("nodes/backend1/interfaces", {"other": []}, "nodes.backend1.interfaces.other: no such segment"),
         (
             "nodes/backend1/interfaces/inside",

@@ -1,11 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the client sees while servers come and go, and of what is not balanced."""
 
-import concurrent.futures
-import contextlib
 import json
 import statistics
-import threading
 
 import nodes
 
@@ -37,7 +34,7 @@ def test_a_server_joins_and_leaves_under_load(scenario):
     backend = nodes.node("backend3")
     backend.check_output(f"ip address add {FOURTH}/24 dev eth1")
     servers = [{"address": address} for address in (*SERVERS.values(), FOURTH)]
-    with load(VIP, 443, RATE) as reports:
+    with nodes.under_load(lambda: nodes.steady_load(VIP, 443, RATE, SECONDS)) as reports:
         # the part of the role that touches the running services
         more = ("--tags", "ipvs_director_run", "-e", json.dumps({"nat_servers": servers}))
         joined = nodes.playbook(scenario, "l4lb.ipvs.site", *more)
@@ -52,25 +49,6 @@ def test_a_server_joins_and_leaves_under_load(scenario):
         assert (report.failures, report.answers) == (0, RATE * SECONDS), report.output
     rate = statistics.harmonic_mean(report.rate for report in reports)
     assert rate > 0.95 * RATE, [report.output for report in reports]
-
-
-@contextlib.contextmanager
-def load(address, port, rate):
-    """New connections at a rate, until the block ends -> the reports, piece by piece."""
-    stop = threading.Event()
-    reports = []
-
-    def make():
-        while not stop.is_set():
-            reports.append(nodes.steady_load(address, port, rate, SECONDS))
-
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        making = pool.submit(make)
-        try:
-            yield reports
-        finally:
-            stop.set()
-        making.result()
 
 
 def connections_of(info, address):

@@ -290,7 +290,7 @@ def test_keepalived_owns_the_table_if_it_runs_with_virtual_servers(host: Path) -
 
 
 def test_the_way_in_is_found_at_the_nearest_parent_that_knows_it(host: Path) -> None:
-    assert _host.management_connection() is None
+    assert _host.management_connection() is _host.management_client() is None
     for process, parent, environment in (
         (os.getpid(), 70, "PATH=/bin\0"),
         (70, 60, "A=b\0SSH_CONNECTION=203.0.113.9 50000 192.0.2.1 22\0"),
@@ -301,3 +301,4 @@ def test_the_way_in_is_found_at_the_nearest_parent_that_knows_it(host: Path) -> 
         (directory / "environ").write_text(environment)
         (directory / "status").write_text(f"Name:\tx\nPPid:\t{parent}\n")
     assert _host.management_connection() == {"address": "192.0.2.1", "port": 22}
+    assert _host.management_client() == {"address": "203.0.113.9", "port": 50000}

@@ -352,14 +352,6 @@ def test_purges_its_own_and_nothing_else(host: Host, run: Any) -> None:
     assert len(host.kernel.held) == 4
 
 
-def test_tells_its_own_that_are_not_listed(host: Host, run: Any) -> None:
-    run(vips=[VIP, VIP6])
-    [unlisted] = run(vips=[VIP])["unlisted"]
-    assert (unlisted["address"], unlisted["interface"], unlisted["prefix"]) == ("2001:db8::10", "eth0", 128)
-    assert run(vips=[unlisted], state="absent")["operations"] == ["remove 2001:db8::10/128 dev eth0 scope global"]
-    assert run(vips=[VIP])["unlisted"] == []
-
-
 def test_a_purge_looks_only_at_its_interfaces(host: Host, run: Any) -> None:
     run(vips=[VIP, {"address": "192.0.2.20", "interface": "lo"}, {"address": "192.0.2.21", "interface": "eth0"}])
     done = run(vips=[VIP], purge="owned", purge_interfaces=["lo"])
@@ -381,6 +373,14 @@ def test_a_purge_looks_only_at_its_interfaces(host: Host, run: Any) -> None:
 )
 def test_bad_interfaces_of_a_purge_are_told(host: Host, run: Any, params: Any, problem: str) -> None:
     assert run(vips=[VIP], **params)["msg"] == problem
+
+
+def test_tells_its_own_that_are_not_listed(host: Host, run: Any) -> None:
+    run(vips=[VIP, VIP6])
+    [unlisted] = run(vips=[VIP])["unlisted"]
+    assert (unlisted["address"], unlisted["interface"], unlisted["prefix"]) == ("2001:db8::10", "eth0", 128)
+    assert run(vips=[unlisted], state="absent")["operations"] == ["remove 2001:db8::10/128 dev eth0 scope global"]
+    assert run(vips=[VIP])["unlisted"] == []
 
 
 def test_an_empty_list_does_not_purge_everything(host: Host, run: Any) -> None:
