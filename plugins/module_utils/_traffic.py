@@ -24,7 +24,7 @@ from ._nft import LiveTable, TableName
 from ._values import Field, Parser, show_address
 
 MAX_ITEMS = 100_000
-EVERY_PORT = (0, 65535)
+EVERY_PORT = (1, 65535)
 
 _RANGE = re.compile(r"([0-9]+)-([0-9]+)\Z", re.ASCII)
 _MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}\Z", re.ASCII)
