@@ -44,6 +44,12 @@ def marked(service: Resolved, findings: Findings) -> Optional[Traffic]:
     return traffic._replace(fwmark=key.fwmark)
 
 
+def traffic_of(service: Resolved, findings: Findings) -> Optional[Traffic]:
+    """The traffic of any service; ``None`` where that by firewall mark is not stated."""
+    key = service.entry.service.key
+    return marked(service, findings) if key.fwmark else _plain(key)
+
+
 def marks(resolved: Sequence[Resolved]) -> list[dict[str, Any]]:
     """The marks that ``ipvs_mark`` shall set.
 
@@ -65,7 +71,7 @@ def untracked(resolved: Sequence[Resolved]) -> list[dict[str, Any]]:
     layers: tuple[list[Traffic], list[Traffic], list[Traffic]] = [], [], []
     for service in resolved:
         key = service.entry.service.key
-        traffic = marked(service, findings) if key.fwmark else _plain(key)
+        traffic = traffic_of(service, findings)
         if traffic:
             forwards = {server.forward for server in service.entry.servers.values()}
             loose = bool(forwards) and forwards <= _UNTRACKED_FORWARDS
