@@ -23,8 +23,8 @@ from ._model import AF_INET, AF_INET6, FAMILIES, PROTOCOLS
 from ._nft import LiveTable, TableName
 from ._values import Field, Parser, show_address
 
-MAX_ITEMS = 10_000
-EVERY_PORT = (0, 65535)
+MAX_ITEMS = 100_000
+EVERY_PORT = (1, 65535)
 
 _RANGE = re.compile(r"([0-9]+)-([0-9]+)\Z", re.ASCII)
 _MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}\Z", re.ASCII)
@@ -109,10 +109,9 @@ class Traffic(NamedTuple):
     macs: tuple[str, ...]
     fwmark: int
 
-    def meets(self, address: bytes, port: int, protocol: str) -> bool:
-        """Whether packets to this port may be of this traffic."""
-        ports = any(low <= port <= high for low, high in self.ports)
-        return address in self.addresses and protocol in self.protocols and ports
+    def takes(self, port: int, protocol: str) -> bool:
+        """Whether packets to this port, of some address, may be of this traffic."""
+        return protocol in self.protocols and any(low <= port <= high for low, high in self.ports)
 
 
 class Use(NamedTuple):
@@ -168,7 +167,7 @@ def parse(use: Use, value: object, path: str, findings: Findings) -> list[Traffi
         traffic = parse_one(use, item, where, findings)
         if traffic is not None:
             found.append((where, traffic))
-    _check_overlaps(found, findings)
+    check_overlaps(found, findings)
     return [traffic for dummy, traffic in found]
 
 
@@ -245,8 +244,8 @@ def _pieces(traffic: Traffic) -> list[_Piece]:
     ]
 
 
-def _check_overlaps(found: Sequence[tuple[str, Traffic]], findings: Findings) -> None:
-    """Refuse traffic of two items: which of them a packet is of could not be told."""
+def check_overlaps(found: Sequence[tuple[str, Traffic]], findings: Findings) -> None:
+    """Refuse traffic of two items, each with its place: which of them a packet is of could not be told."""
     places: dict[tuple[str, str], list[tuple[_Piece, int]]] = {}
     for i, (dummy, traffic) in enumerate(found):
         for piece in _pieces(traffic):
@@ -324,6 +323,26 @@ def _elements(pieces: Mapping[_Piece, int]) -> Elements:
         for (piece, mark), parts in ranges.items()
         for low, high in _joined(parts)
     }
+
+
+def listed(elements: Elements, mark: int) -> list[Traffic]:
+    """The traffic that the elements with a mark are of, one item for each address, protocol, interface and sender."""
+    ranges: dict[_Piece, list[Range]] = {}
+    for element in elements:
+        if elements[element] == mark:
+            piece = _piece(element)
+            ranges.setdefault(piece._replace(low=0, high=0), []).append((piece.low, piece.high))
+    return [
+        Traffic(
+            (_values.address(piece.address),),
+            tuple(_joined(parts)),
+            (piece.protocol,),
+            (piece.interface,) if piece.interface else (),
+            (piece.mac,) if piece.mac else (),
+            mark,
+        )
+        for piece, parts in sorted(ranges.items())
+    ]
 
 
 def _element(piece: _Piece) -> Element:

@@ -59,7 +59,7 @@ def test_the_text_of_marks() -> None:
     type ipv4_addr . inet_service : mark
     flags interval
     elements = {
-      192.0.2.12 . 0-65535 : 9
+      192.0.2.12 . 1-65535 : 9
     }
   }
   map to_udp {
@@ -147,7 +147,6 @@ def test_the_text_of_what_is_not_tracked() -> None:
         (["8000-8010", "8005-8020", 8021], ["8000-8021"]),
         (["8000-8020", "8005-8006"], ["8000-8020"]),
         (["80-80"], [80]),
-        (["1-65535"], ["1-65535"]),
     ],
 )
 def test_ranges_are_joined(ports: list[object], joined: list[object]) -> None:
@@ -158,7 +157,7 @@ def test_ranges_are_joined(ports: list[object], joined: list[object]) -> None:
 def test_what_is_not_given_is_any() -> None:
     (traffic,) = parse(UNTRACKED, {"addresses": ["192.0.2.10"]})
     assert _traffic.params(UNTRACKED, traffic) == {"addresses": ["192.0.2.10"], "protocols": ["tcp"]}
-    assert list(elements(UNTRACKED, {"addresses": ["192.0.2.10"]})) == [Element("to_tcp", ("192.0.2.10", 0, 65535))]
+    assert list(elements(UNTRACKED, {"addresses": ["192.0.2.10"]})) == [Element("to_tcp", ("192.0.2.10", 1, 65535))]
 
 
 @pytest.mark.parametrize(
@@ -255,10 +254,17 @@ def test_what_nft_tells_is_read(use: Use, item: dict[str, Any]) -> None:
     assert _traffic.merge(wanted, {}) == wanted
 
 
-def test_traffic_meets_a_connection() -> None:
+def test_traffic_takes_a_port() -> None:
     (traffic,) = parse(UNTRACKED, {"addresses": ["192.0.2.10"], "ports": ["20-25"]})
-    address = socket.inet_aton("192.0.2.10")
-    assert traffic.meets(address, 22, "tcp")
-    assert not traffic.meets(address, 26, "tcp")
-    assert not traffic.meets(address, 22, "udp")
-    assert not traffic.meets(socket.inet_aton("192.0.2.11"), 22, "tcp")
+    assert [traffic.takes(port, "tcp") for port in (19, 20, 25, 26)] == [False, True, True, False]
+    assert not traffic.takes(22, "udp")
+
+
+def test_elements_are_listed_as_traffic() -> None:
+    items = [
+        {"addresses": ["192.0.2.10"], "ports": [80, "90-95"], "protocols": ["tcp"]},
+        {"addresses": ["192.0.2.10"], "protocols": ["udp"], "interfaces": ["eth1"]},
+    ]
+    found = _traffic.listed(elements(UNTRACKED, *items), 0)
+    assert [_traffic.params(UNTRACKED, traffic) for traffic in found] == items
+    assert _traffic.listed(elements(UNTRACKED, *items), 7) == []
