@@ -90,6 +90,7 @@ class Lab:
             },
             macs={number: node.mac(number) for number in range(1, len(node.interfaces) + 1)},
             memory=node.memory or MEMORY,
+            steady=node.steady,
         )
 
     def running(self, node: Node) -> bool:
@@ -178,14 +179,14 @@ class Lab:
         wait_for(answers, 30, "The switch does not answer")
 
     def _fresh(self, node: Node) -> None:
-        """Start *node* from the snapshot and give it its name and addresses. A saved state fits only the memory it was
-        made with: a node with its own boots from the snapshot's disk.
+        """Start *node* from the snapshot and give it its name and addresses. A saved state fits only the hardware it
+        was made with: a node with its own boots from the snapshot's disk.
         """
         machine = self.machine(node)
         create_overlay(machine.overlay, self.snapshot.disk, "qcow2")
-        start(machine, None if node.memory else self.snapshot.state)
+        start(machine, None if node.boots else self.snapshot.state)
         with Agent(machine) as agent:
-            if node.memory:
+            if node.boots:
                 agent.wait_ready()
             agent.run(personal.script(self.name, self.topology, node, time.time(), secrets.token_hex(32)))
 
