@@ -13,7 +13,8 @@ author:
 description:
   - Lists, for M(l4lb.ipvs.ipvs_notrack), the traffic of every service of C(ipvs_services) whose servers all have
     forward V(dr) or V(tun), but for what another service on the same address takes. The traffic of a service with
-    C(fwmark) is what its C(mark) states.
+    C(fwmark) is what its C(mark) states. Where all services of an address are such, the errors that others report to it
+    are listed as well.
   - It takes the services as the inventory has them, as P(l4lb.ipvs.resolve_services#filter) does, and checks them in
     the same way.
 positional: _input

@@ -9,7 +9,7 @@ left out of connection tracking.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Optional
 
 from ..module_utils import _model, _traffic, _values
@@ -78,13 +78,25 @@ def untracked(resolved: Sequence[Resolved]) -> list[dict[str, Any]]:
             layer = 2 if key.fwmark else 1 if key.port else 0
             layers[layer].append(traffic._replace(fwmark=_LOOSE if loose else _TRACKED))
     findings.raise_problems()
-    exempt: list[Traffic] = []
+    exempt = _errors(layers)
     for family in UNTRACKED.tables:
         elements: Elements = {}
         for listed in layers:
             elements = _traffic.merge(elements, _traffic.elements_by_family(UNTRACKED, listed)[family])
         exempt += _traffic.listed(elements, _LOOSE)
     return [_traffic.params(UNTRACKED, traffic) for traffic in exempt]
+
+
+def _errors(layers: Iterable[Sequence[Traffic]]) -> list[Traffic]:
+    """What others report of traffic that is not tracked, as routers do of packets that are too large. What a message is
+    about is deep within it, so that only addresses without any traffic that is tracked can be told.
+    """
+    kinds: dict[bytes, set[int]] = {}
+    for traffic in (one for layer in layers for one in layer):
+        for address in traffic.addresses:
+            kinds.setdefault(address, set()).add(traffic.fwmark)
+    alone = tuple(sorted((address for address in kinds if kinds[address] == {_LOOSE}), key=lambda one: (len(one), one)))
+    return [Traffic(alone, (_traffic.EVERY_PORT,), (_traffic.ICMP,), (), (), 0)] if alone else []
 
 
 def _plain(key: ServiceKey) -> Traffic:

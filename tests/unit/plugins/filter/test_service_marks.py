@@ -115,7 +115,8 @@ def test_an_exact_port_goes_before_every_port_and_a_mark_before_both() -> None:
 
 def test_what_is_exempt_is_what_the_module_takes() -> None:
     every = {**WEB, "port": 0, "persistence_timeout": 60}
-    found = untracked(every, SHOP)
+    found = untracked(every, SHOP, {**WEB, "address": "192.0.2.11"})
+    assert ["icmp"] in [item["protocols"] for item in found]
     findings = Findings()
     parsed = _traffic.parse(_traffic.UNTRACKED, found, "traffic", findings)
     assert findings.problems == []
@@ -124,7 +125,18 @@ def test_what_is_exempt_is_what_the_module_takes() -> None:
 
 def test_both_families_are_exempt() -> None:
     web6 = {**WEB, "address": "2001:db8::10", "servers": [{"address": "2001:db8:1::11"}]}
-    assert [item["addresses"] for item in untracked(web6, WEB)] == [["192.0.2.10"], ["2001:db8::10"]]
+    exempt = {"ports": [80], "protocols": ["tcp"]}
+    assert untracked(web6, WEB) == [
+        {"addresses": ["192.0.2.10", "2001:db8::10"], "protocols": ["icmp"]},
+        {"addresses": ["192.0.2.10"], **exempt},
+        {"addresses": ["2001:db8::10"], **exempt},
+    ]
+
+
+def test_errors_are_tracked_where_anything_else_is() -> None:
+    other = {**WEB, "address": "192.0.2.11"}
+    errors = [item["addresses"] for item in untracked(WEB, {**WEB, "port": 443, "forward": "nat"}, other)[:1]]
+    assert errors == [["192.0.2.11"]]
 
 
 def test_what_a_mark_does_not_state_is_not_exempt() -> None:

@@ -138,6 +138,30 @@ def test_the_text_of_what_is_not_tracked() -> None:
     )
 
 
+def test_the_text_of_errors_that_are_not_tracked() -> None:
+    errors = {"addresses": ["192.0.2.10", "2001:db8::10"], "ports": [80], "protocols": ["icmp"], "interfaces": ["eth1"]}
+    assert (
+        body(UNTRACKED, errors)
+        == """\
+  set to_icmp_on_eth1 {
+    type ipv4_addr
+    elements = {
+      192.0.2.10
+    }
+  }
+  chain prerouting {
+    type filter hook prerouting priority raw; policy accept;
+    iifname "eth1" icmp type { destination-unreachable, time-exceeded, parameter-problem } ip daddr @to_icmp_on_eth1 \
+notrack comment "l4lb.ipvs DIGEST"
+  }
+"""
+    )
+    rule = "icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } ip6 daddr"
+    assert rule in body(UNTRACKED, errors, family=socket.AF_INET6)
+    live = LiveTable([{"set": {"name": "to_icmp_on_eth1", "handle": 1, "elem": ["192.0.2.10"]}}])
+    assert _traffic.read_elements(live) == elements(UNTRACKED, errors)
+
+
 @pytest.mark.parametrize(
     ("ports", "joined"),
     [
