@@ -227,9 +227,9 @@ def run_module(arguments: dict[str, Any], spawned: float) -> None:
     try:
         ipvs_table.main()
     except SystemExit as ended:
-        whole = time.monotonic() - begin
-        if ended.code:
+        if ended.code != 0:
             raise
+    whole = time.monotonic() - begin
     [result] = results
     told = {
         "start": begin - spawned,
