@@ -12,8 +12,9 @@ author:
   - The l4lb.ipvs authors (@l4lb)
 description:
   - From the services of the inventory and one reading of the host, as M(l4lb.ipvs.ipvs_host_info) returns it, works out
-    of which services the host is a server and how, and from that the sysctls and VIPs that it needs; tells what is
-    there that it does not need, what is needed and not there, and what on the host would break the services.
+    of which services the host is a server and how, and from that the tunnels, sysctls, VIPs and return routes that it
+    needs; tells what is there that it does not need, what is needed and not there, and what on the host would break
+    the services.
   - It needs no facts of any other host.
 positional: _input
 options:
@@ -56,6 +57,31 @@ options:
     type: list
     elements: str
     default: []
+  return_to:
+    description: The networks of the clients, which servers with C(return_path=route) reach through the director.
+    type: list
+    elements: str
+    default: []
+  return_match:
+    description:
+      - Which packets servers with C(return_path=policy) send through the director. V(service), those from the address,
+        protocol and port of the server; V(address), all from its address; V(connection), those of connections that came
+        from the director.
+    type: str
+    choices: [service, address, connection]
+    default: service
+  return_direct:
+    description: The networks that C(return_path=policy) leaves alone.
+    type: list
+    elements: str
+    default: []
+  return_macs:
+    description:
+      - The hardware addresses by which V(connection) knows the director. By default every connection that comes in by
+        the interface of the server counts.
+    type: list
+    elements: str
+    default: []
   sysctls:
     description: More sysctls, or other values for those worked out.
     type: dict
@@ -64,7 +90,7 @@ options:
     description: Dangers to accept, as warnings instead of problems.
     type: list
     elements: str
-    choices: [arp, localnode]
+    choices: [arp, gateway, localnode, management_return]
     default: []
 seealso:
   - plugin: l4lb.ipvs.resolve_services
@@ -78,9 +104,13 @@ needs: "{{ ipvs_services | l4lb.ipvs.backend_plan(hostvars=hostvars, groups=grou
 RETURN = r"""
 _value:
   description:
-    - C(services), the servers that this host is, one line each; C(sysctls); C(vips) as M(l4lb.ipvs.ipvs_vip) takes
-      them; C(interfaces) that may hold such VIPs; C(missing_tools), what is to be installed; C(stale), what is there
-      and not needed; C(unmet), what is needed and not there; C(problems) and C(warnings), one sentence each.
+    - C(services), the servers that this host is, one line each.
+    - What they need, C(tunnels), C(sysctls), C(vips), C(policies), C(connections) and C(clamps), as
+      M(l4lb.ipvs.ipvs_tunnel), M(l4lb.ipvs.ipvs_sysctl), M(l4lb.ipvs.ipvs_vip), M(l4lb.ipvs.ipvs_policy_route),
+      M(l4lb.ipvs.ipvs_connmark) and M(l4lb.ipvs.ipvs_mss) take them, and C(missing_tools), what these call and the host
+      does not have.
+    - C(vip_interfaces), which may hold VIPs of a backend. C(stale), what is there and not needed, by its kind.
+      C(unmet), what is needed and not there. C(problems) and C(warnings), one sentence each.
   type: dict
 """
 

@@ -65,8 +65,9 @@ needs: "{{ plain | l4lb.ipvs.director_plan(flows=flows, host=host) }}"
 RETURN = r"""
 _value:
   description:
-    - C(modules) in the order to load them, C(missing_modules) that are not loaded, C(sysctls), C(vips) as
-      M(l4lb.ipvs.ipvs_vip) takes them, C(problems) and C(warnings), one sentence each.
+    - C(modules) in the order to load them, C(missing_modules) that are not loaded, C(vip_interfaces), the names of
+      those where a director's VIPs may be, C(sysctls), C(vips) as M(l4lb.ipvs.ipvs_vip) takes them, C(problems) and
+      C(warnings), one sentence each.
   type: dict
 """
 

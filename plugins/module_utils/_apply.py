@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
 from ._model import AF_INET6, Service
@@ -20,7 +20,7 @@ from ._wire import Request, write_request
 class Writer(Protocol):
     """The part of :class:`_client.Client` that a plan needs."""
 
-    def write(self, requests: Sequence[Request]) -> Any:
+    def write(self, requests: Iterable[Request]) -> Any:
         """Send the requests in order -> ``_client.Written``."""
 
 
@@ -62,7 +62,7 @@ def apply(plan: Plan, writer: Writer) -> Outcome:
     while remaining:
         removing = remaining[0].action in REMOVALS
         step = [operation for operation in remaining if (operation.action in REMOVALS) == removing]
-        written = writer.write([_request(operation) for operation in step])
+        written = writer.write(_request(operation) for operation in step)
         sent = step[: written.attempted]
         failed = tuple((sent[index], number) for index, number in sorted(written.errors.items()))
         applied += [operation for index, operation in enumerate(sent) if index not in written.errors]

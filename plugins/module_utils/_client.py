@@ -15,7 +15,8 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, NamedTuple, Optional
 
 from . import _wire
@@ -28,6 +29,8 @@ TIMEOUT = 30
 BATCH = 100
 #: Readings of a table that another writer changes meanwhile, before giving up.
 READINGS = 5
+#: So many services are read one by one in less time than it takes to list a table of thousands.
+FEW = 50
 _BUFFER_SIZE = 65536
 
 
@@ -111,6 +114,18 @@ class Client:
         """
         return self._stable(lambda: self._read_entry(key))
 
+    def entries(self, keys: Collection[ServiceKey]) -> Table:
+        """The table of the services ``keys``: a few are asked for one by one, more are picked from the whole.
+
+        :raises IpvsError: they keep changing while they are read.
+        """
+        if len(keys) > FEW:
+            return self.table(keys)
+        found: Table = {}
+        for key in keys:
+            found.update(self.entry(key))
+        return found
+
     def table(self, keys: Optional[Container[ServiceKey]] = None, statistics: Optional[Statistics] = None) -> Table:
         """The whole table, or of it the services ``keys``. Dumps are positional and never say that they were torn
         (ip_vs_ctl.c, ip_vs_genl_dump_services), so one that names a thing twice, or whose services have changed
@@ -180,14 +195,16 @@ class Client:
 
     # writing
 
-    def write(self, requests: Sequence[_wire.Request]) -> Written:
+    def write(self, requests: Iterable[_wire.Request]) -> Written:
         """Send the requests in order, in batches. A batch with an error is the last one."""
-        for start in range(0, len(requests), BATCH):
-            errors = self._write_batch(requests[start : start + BATCH])
+        source = iter(requests)
+        attempted = 0
+        while batch := list(islice(source, BATCH)):
+            errors = self._write_batch(batch)
+            start, attempted = attempted, attempted + len(batch)
             if errors:
-                attempted = min(start + BATCH, len(requests))
                 return Written(attempted, {start + index: number for index, number in errors.items()})
-        return Written(len(requests), {})
+        return Written(attempted, {})
 
     def _write_batch(self, batch: Sequence[_wire.Request]) -> dict[int, int]:
         first = self._sequence + 1

@@ -72,7 +72,7 @@ def converge(
                 raise _failure(outcome._replace(applied=tuple(applied)), plan)
             with _after(applied):
                 if not outcome.failed:
-                    _read_back(plan, read(client))
+                    _read_back(plan, client.entries({operation.key for operation in plan.operations}))
                     break
                 plan = _decide(client, read, decide)
     told = Plan(first.current, plan.predicted, tuple(applied) if applied else plan.operations)

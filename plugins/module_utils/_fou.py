@@ -13,9 +13,8 @@ from typing import Any
 from ._errors import IpvsError
 from ._kernel import module_loaded
 from ._module import Task
-from ._tunnel import Listener
+from ._tunnel import LISTENER_MODULE, Listener
 
-MODULE = "fou"
 LENGTHS = {"inet": 4, "inet6": 16}
 
 
@@ -25,7 +24,7 @@ def listeners(task: Task) -> dict[Listener, bool]:
 
     :raises IpvsError: they cannot be read.
     """
-    if not module_loaded(MODULE):
+    if not module_loaded(LISTENER_MODULE):
         return {}
     output = _ip(task, "-j", "fou", "show")
     try:

@@ -21,6 +21,7 @@ from typing import Any, Optional
 from ._errors import IpvsError
 from ._module import Task
 from ._owners import content, owners
+from ._rtnl import PROTOCOL
 
 SYS_MODULE = "/sys/module"
 LIB_MODULES = "/lib/modules"
@@ -30,7 +31,7 @@ ETC = "/etc"
 #: The kernel modules of load balancing: IPVS and its schedulers, connection tracking, NAT by nftables, tunnels
 #: and dummy devices.
 MODULES = re.compile(
-    r"(ip_vs(_\w+)?|nf_conntrack|nf_tables|nft_(chain_nat|ct|masq|nat)|ipip|ip6_tunnel|ip_gre|fou6?|sit|dummy)\Z"
+    r"(ip_vs(_\w+)?|nf_conntrack|nf_tables|nft_(chain_nat|ct|masq|nat)|ipip|ip6_tunnel|ip6?_gre|fou6?|sit|dummy)\Z"
 )
 COMMANDS = ("ipvsadm", "nft")
 LIBRARIES = ("pyroute2",)
@@ -38,6 +39,8 @@ LIBRARIES = ("pyroute2",)
 OWN_TABLES = "l4lb_"
 #: Files by which the roles of this collection set the next boot.
 OWN_FILES = ("sysctl.d/*l4lb-ipvs*.conf", "modules-load.d/l4lb-ipvs*.conf")
+#: Of the command ip.
+FAMILY_OPTIONS = {"ipv4": "-4", "ipv6": "-6"}
 #: Sysctls of interfaces that decide who answers for an address, who is believed, and where routes come from.
 SETTINGS = {"ipv4": ("arp_ignore", "arp_announce", "rp_filter"), "ipv6": ("accept_ra",)}
 
@@ -50,7 +53,9 @@ def host_info(task: Task) -> dict[str, Any]:
     modules = kernel_modules()
     # asking would load nf_tables
     readable = modules.get("nf_tables") == "loaded" and shutil.which("nft")
-    forward, source_nat = read_ruleset(_json(task, ["nft", "-j", "list", "ruleset"]) if readable else {})
+    listing = _json(task, ["nft", "-j", "list", "ruleset"]) if readable else {}
+    forward, source_nat = read_ruleset(listing)
+    tables = {item["table"]["name"] for item in listing.get("nftables", []) if "table" in item}
     return {
         "changed": False,
         "modules": modules,
@@ -61,9 +66,21 @@ def host_info(task: Task) -> dict[str, Any]:
         "interfaces": read_addresses(_json(task, ["ip", "-j", "-d", "address"])),
         "gateways": [
             gateway
-            for family, option in (("ipv4", "-4"), ("ipv6", "-6"))
+            for family, option in FAMILY_OPTIONS.items()
             for gateway in read_gateways(family, _json(task, ["ip", "-j", option, "route", "show", "default"]))
         ],
+        "rules": [
+            read_rule(family, rule)
+            for family, option in FAMILY_OPTIONS.items()
+            for rule in _json(task, ["ip", "-j", option, "rule", "show"])
+            if rule.get("protocol") == str(PROTOCOL)
+        ],
+        "routes": [
+            read_route(family, route)
+            for family, option in FAMILY_OPTIONS.items()
+            for route in _json(task, ["ip", "-j", option, "route", "show", "table", "all", "proto", str(PROTOCOL)])
+        ],
+        "tables": sorted(name for name in tables if name.startswith(OWN_TABLES)),
         "sysctls": settings(),
         "files": [path for name in OWN_FILES for path in sorted(glob.glob(os.path.join(ETC, name)))],
         "forward": forward + _legacy_forward(task),
@@ -139,6 +156,31 @@ def read_gateways(family: str, routes: Sequence[Mapping[str, Any]]) -> list[dict
         for route in routes
         for hop in route.get("nexthops", [route])
     ]
+
+
+def read_rule(family: str, rule: Mapping[str, Any]) -> dict[str, Any]:
+    """One rule of ``ip -j rule show``; what it does not ask for is 0 or empty."""
+    prefix = f"/{rule['srclen']}" if "srclen" in rule else ""
+    return {
+        "family": family,
+        "priority": rule["priority"],
+        "table": str(rule.get("table", "")),
+        "from": "" if rule["src"] == "all" else rule["src"] + prefix,
+        "ip_protocol": rule.get("ipproto", ""),
+        "source_port": rule.get("sport", 0),
+        "fwmark": int(rule.get("fwmark", "0"), 0),
+    }
+
+
+def read_route(family: str, route: Mapping[str, Any]) -> dict[str, Any]:
+    """One route of ``ip -j route show table all``."""
+    return {
+        "family": family,
+        "table": str(route.get("table", "main")),
+        "to": route["dst"],
+        "type": route.get("type", "unicast"),
+        "via": route.get("gateway", ""),
+    }
 
 
 def settings() -> dict[str, int]:
@@ -276,17 +318,28 @@ def _legacy_forward(task: Task) -> list[dict[str, Any]]:
 
 
 def management_connection() -> Optional[dict[str, Any]]:
-    """The address and port of this host through which the task came, from the environment of the SSH session:
-    this process's, or that of the nearest parent that has it (sudo(8) takes it away). ``None`` where there is no
-    SSH.
+    """The address and port of this host through which the task came. ``None`` where there is no SSH."""
+    words = _ssh_connection()
+    return {"address": words[2], "port": int(words[3])} if words else None
+
+
+def management_client() -> Optional[dict[str, Any]]:
+    """The address and port from which the task came. ``None`` where there is no SSH."""
+    words = _ssh_connection()
+    return {"address": words[0], "port": int(words[1])} if words else None
+
+
+def _ssh_connection() -> list[str]:
+    """The client's address and port and this host's, from the environment of the SSH session: this process's, or that
+    of the nearest parent that has it (sudo(8) takes it away). Empty where there is no SSH.
     """
     process = os.getpid()
     while process > 1:
         environment = content(os.path.join(PROC, str(process), "environ")).split("\0")
         for variable in environment:
-            words = variable.split()
+            words = variable.partition("SSH_CONNECTION=")[2].split()
             if variable.startswith("SSH_CONNECTION=") and len(words) == 4:
-                return {"address": words[2], "port": int(words[3])}
+                return words
         status = re.search(r"^PPid:\s*(\d+)", content(os.path.join(PROC, str(process), "status")), re.M)
         process = int(status.group(1)) if status else 0
-    return None
+    return []

@@ -58,7 +58,7 @@ _ADD_SERVICE = ("-A", "--add-service")
 _ADD_SERVER = ("-a", "--add-server")
 _KEY = ("fwmark", "family", "protocol", "address", "port")
 #: ipvsadm's own when -p has no value.
-_DEFAULT_PERSISTENCE = 300
+_DEFAULT_PERSISTENCE = 360
 _ENDPOINT = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<v4>[^:\[\]]*))(?::(?P<port>.*))?\Z")
 
 

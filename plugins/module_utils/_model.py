@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Optional
 
 from . import _values
-from ._errors import Findings
+from ._errors import BadValue, Findings
 from ._values import Field
 
 AF_INET = int(socket.AF_INET)
@@ -320,6 +320,8 @@ def _netmask(value: object) -> object:
 
 
 def _items(value: object) -> object:
+    if value is None or value == "":
+        raise BadValue("must be a list")
     return value
 
 
@@ -355,6 +357,9 @@ SERVER_FIELDS = (
     Field("tunnel_port", _values.integer(1, 65535)),
     Field("tunnel_checksum", _values.choice(*TUNNEL_CHECKSUMS)),
 )
+ENTRY_FIELDS = SERVICE_FIELDS + LIST_FIELDS
+_good_entry = _values.good_record(ENTRY_FIELDS)
+_good_server = _values.good_record(SERVER_FIELDS)
 
 
 def _at(path: str, name: str) -> str:
@@ -547,13 +552,18 @@ def parse_entry(value: object, path: str, findings: Findings) -> Optional[Entry]
     """A dict with a service and its servers, where what is not given is the default -> :class:`Entry`, or ``None`` with
     the problems in ``findings``.
     """
-    value = _refuse_inventory_keys(value, path, findings)
-    given = _values.record(SERVICE_FIELDS + LIST_FIELDS, value, path, findings)
+    given = _good_entry(value)
+    if given is None:
+        value = _refuse_inventory_keys(value, path, findings)
+        given = _values.record(ENTRY_FIELDS, value, path, findings)
     if given is None or not isinstance(value, Mapping):
         return None
     key = make_key(given, value, path, findings)
     items = _values.records(given.get("servers", []), _at(path, "servers"), findings, MAX_SERVERS)
-    parsed = [_values.record(SERVER_FIELDS, item, f"{path}.servers[{i}]", findings) for i, item in enumerate(items)]
+    parsed = [
+        _good_server(item) or _values.record(SERVER_FIELDS, item, f"{path}.servers[{i}]", findings)
+        for i, item in enumerate(items)
+    ]
     if key is None:
         return None
     service = make_service(key, given, None, path, _judge(given, value, findings))
@@ -597,7 +607,7 @@ def refuses_when_quiesced(service: Service, server: Server) -> bool:
 def _weigh(service: Service, servers: Mapping[ServerKey, Server], path: str, findings: Findings) -> None:
     """What is legal but probably not meant. Sources: ip_vs_sh.c (ip_vs_sh_reassign), ip_vs_mh.c (ip_vs_mh_reassign)."""
     where = _at(path, "servers")
-    total = sum(server.weight for server in servers.values())
+    total = sum([server.weight for server in servers.values()])
     if not servers:
         findings.warning(where, "no servers: connections will be refused")
     elif not total:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gc
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -75,6 +76,8 @@ def run_module(
     module = AnsibleModule(
         argument_spec={**argument_spec, "netns": {"type": "str"}}, supports_check_mode=True, **options
     )
+    # a table is thousands of values without cycles, which the collector would walk again and again for nothing
+    gc.disable()
     try:
         enter_namespace(module.params["netns"])
         with namespace_lock() if writes and not module.check_mode else contextlib.nullcontext():

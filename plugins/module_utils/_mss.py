@@ -106,7 +106,7 @@ def draft(family: int, elements: Elements) -> Draft:
         addresses = sorted(str(element.key[0]) for element in elements if element.kind == kind)
         sets.append(_draft.set_text(f"set {kind}", address, addresses))
         action = f"tcp option maxseg size set {_mss(kind)}"
-        rules.append(f"{word} saddr @{kind} tcp flags & (fin | syn | rst) == syn {action}")
+        rules.append(f"{word} saddr @{kind} tcp flags syn / fin,syn,rst {action}")
     return _draft.draft(elements, sets, [Chain("postrouting", "filter hook postrouting priority mangle", rules)])
 
 

@@ -67,15 +67,18 @@ def listed(task: Task, option: str, parse: Callable[[object, str, Findings], lis
 
 
 def converge(task: Task, purpose: Purpose, wanted: Mapping[int, Elements]) -> dict[str, Any]:
-    """Make the tables hold the elements wanted of each family -> ``changed`` and ``diff``.
+    """Make the tables hold the elements wanted of each family -> ``changed``, ``diff`` and ``unlisted``, the number of
+    live elements that are not wanted.
 
     :raises IpvsError: a host that lacks something, or nft refused; nothing has changed then.
     """
     live = _read(task, purpose)
+    held = {family: purpose.live_elements(table) or {} for family, table in live.items()}
+    unlisted = sum(len(held[family].keys() - wanted[family].keys()) for family in held)
     elements = dict(wanted)
     if task.params["state"] == "present" and task.params["purge"] == "none":
-        for family, table in live.items():
-            elements[family] = purpose.merge(purpose.live_elements(table) or {}, elements[family])
+        for family, found in held.items():
+            elements[family] = purpose.merge(found, elements[family])
     drafts = {family: purpose.draft(family, content) for family, content in elements.items()}
     commands: list[str] = []
     before: list[str] = []
@@ -90,7 +93,8 @@ def converge(task: Task, purpose: Purpose, wanted: Mapping[int, Elements]) -> di
     if commands and not task.check_mode:
         _nft.apply(task, commands)
         _read_back(task, purpose, drafts)
-    return {"changed": bool(commands), "diff": {"before": _text(before), "after": _text(after)}}
+    diff = {"before": _text(before), "after": _text(after)}
+    return {"changed": bool(commands), "diff": diff, "unlisted": unlisted}
 
 
 def _text(lines: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 from . import _module
 from ._apply import Outcome, raced
@@ -56,11 +56,23 @@ class Register:
 
     def __init__(self) -> None:
         self.path = os.path.join(_module.STATE_DIR, f"{_module.namespace_id()}.owned")
-        self.owned = self._load()
+        self._owned: Optional[Owned] = None
+
+    @property
+    def owned(self) -> Owned:
+        """What is ours; the file is read when this is first asked for, which most runs never do.
+
+        :raises IpvsError: the file cannot be read or understood.
+        """
+        if self._owned is None:
+            self._owned = self._load()
+        return self._owned
 
     def claim(self, operations: Iterable[Operation]) -> None:
         """Write down what ``operations`` are about to add as ours."""
-        self._store(self.owned.joined(operations))
+        added = [operation for operation in operations if operation.before is None]
+        if added:
+            self._store(self.owned.joined(added))
 
     def settle(self, outcome: Outcome) -> None:
         """Strike out what was removed, what was claimed and not added, and what came or went by another's hand."""
@@ -71,10 +83,7 @@ class Register:
             self._store(self.owned.without(lost))
 
     def _load(self) -> Owned:
-        """What is ours; nothing if the file is not there or is from before the last boot.
-
-        :raises IpvsError: the file cannot be read or understood.
-        """
+        """What is ours; nothing if the file is not there or is from before the last boot."""
         try:
             with open(self.path, encoding="ascii") as file:
                 held = json.load(file)
@@ -120,7 +129,7 @@ class Register:
             os.replace(staged, self.path)
         except OSError as error:
             raise IpvsError(f"the ownership file {self.path} cannot be written: {error.strerror}") from None
-        self.owned = owned
+        self._owned = owned
 
 
 def _boot_id() -> str:

@@ -318,10 +318,16 @@ def _check_tunnels(settings: Mapping[str, Setting], findings: Findings) -> None:
             findings.problem(f"values[{own.name}]", rule, own.value)
 
 
-def _write_order(setting: Setting) -> tuple[bool, int, str]:
-    """Forwarding first, then conf.all, conf.default, devices: each of these resets what comes after it (devinet.c)."""
-    forwarding = setting.path.endswith(("/ip_forward", "/forwarding"))
-    return not forwarding, {None: 0, "all": 0, "default": 1}.get(setting.interface, 2), setting.path
+_FIRST = (("/accept_ra",), ("/ip_forward", "/forwarding"))
+
+
+def _write_order(setting: Setting) -> tuple[int, int, str]:
+    """accept_ra before forwarding, which removes the default routes of devices that have not 2 there (route.c,
+    rt6_purge_dflt_routers); then forwarding, conf.all, conf.default, devices: each of these resets what comes after it
+    (devinet.c).
+    """
+    rank = next((rank for rank, names in enumerate(_FIRST) if setting.path.endswith(names)), len(_FIRST))
+    return rank, {None: 0, "all": 0, "default": 1}.get(setting.interface, 2), setting.path
 
 
 def parse_name(value: object, findings: Findings) -> str:

@@ -28,7 +28,8 @@ EVERY_PORT = (0, 65535)
 
 _RANGE = re.compile(r"([0-9]+)-([0-9]+)\Z", re.ASCII)
 _MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}\Z", re.ASCII)
-_SET_NAME = re.compile(rf"({'|'.join(PROTOCOLS)})(_from)?(?:_on_(.+))?\Z")
+#: The name of a set tells what it is of. It must not be a word of nft, as that of a protocol is.
+_SET_NAME = re.compile(rf"to_({'|'.join(PROTOCOLS)})(_from)?(?:_on_(.+))?\Z")
 
 Range = tuple[int, int]
 
@@ -326,9 +327,9 @@ def _elements(pieces: Mapping[_Piece, int]) -> Elements:
 
 
 def _element(piece: _Piece) -> Element:
-    name = piece.protocol + ("_from" if piece.mac else "") + (f"_on_{piece.interface}" if piece.interface else "")
+    where = ("_from" if piece.mac else "") + (f"_on_{piece.interface}" if piece.interface else "")
     sender = (piece.mac,) if piece.mac else ()
-    return Element(name, (*sender, piece.address, piece.low, piece.high))
+    return Element(f"to_{piece.protocol}{where}", (*sender, piece.address, piece.low, piece.high))
 
 
 def _piece(element: Element) -> _Piece:

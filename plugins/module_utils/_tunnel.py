@@ -43,28 +43,28 @@ IPPROTO_IPV6 = 41
 
 class Receiver(NamedTuple):
     """What receives a kind of packet: the kind of ``ip link add type``, its inner protocol (``None``: it takes no
-    such option) and the kernel modules that it needs.
+    such option) and its kernel module.
     """
 
     kind: str
     protocol: Optional[int]
-    modules: tuple[str, ...]
+    module: str
 
 
 #: By encapsulation, length of the outer address, and inner family. sit, for all its name, takes IPv4 in IPv4 as well
 #: (sit.c, ipip_rcv).
 RECEIVERS = {
-    ("ipip", 4, "any"): Receiver("sit", 0, ("sit",)),
-    ("ipip", 4, "ipv4"): Receiver("ipip", IPPROTO_IPIP, ("ipip",)),
-    ("ipip", 4, "ipv6"): Receiver("sit", IPPROTO_IPV6, ("sit",)),
-    ("ipip", 16, "any"): Receiver("ip6tnl", 0, ("ip6_tunnel",)),
-    ("ipip", 16, "ipv4"): Receiver("ip6tnl", IPPROTO_IPIP, ("ip6_tunnel",)),
-    ("ipip", 16, "ipv6"): Receiver("ip6tnl", IPPROTO_IPV6, ("ip6_tunnel",)),
-    ("gre", 4, "any"): Receiver("gre", None, ("ip_gre",)),
-    ("gre", 16, "any"): Receiver("ip6gre", None, ("ip6_gre",)),
+    ("ipip", 4, "any"): Receiver("sit", 0, "sit"),
+    ("ipip", 4, "ipv4"): Receiver("ipip", IPPROTO_IPIP, "ipip"),
+    ("ipip", 4, "ipv6"): Receiver("sit", IPPROTO_IPV6, "sit"),
+    ("ipip", 16, "any"): Receiver("ip6tnl", 0, "ip6_tunnel"),
+    ("ipip", 16, "ipv4"): Receiver("ip6tnl", IPPROTO_IPIP, "ip6_tunnel"),
+    ("ipip", 16, "ipv6"): Receiver("ip6tnl", IPPROTO_IPV6, "ip6_tunnel"),
+    ("gre", 4, "any"): Receiver("gre", None, "ip_gre"),
+    ("gre", 16, "any"): Receiver("ip6gre", None, "ip6_gre"),
 }
-#: What the GUE listener needs besides, by the length of the outer address.
-LISTENER_MODULES = {4: ("fou",), 16: ("fou", "fou6")}
+#: What the GUE listener needs besides, for IPv6 too (fou6 is for sending).
+LISTENER_MODULE = "fou"
 #: The words of ``ip link add``.
 MODES = {
     ("ipip", IPPROTO_IPIP): " mode ipip",
@@ -111,7 +111,7 @@ class Tunnel(NamedTuple):
     @property
     def modules(self) -> tuple[str, ...]:
         """The kernel modules that it needs."""
-        return self.receiver.modules + (LISTENER_MODULES[len(self.local)] if self.type == GUE else ())
+        return (self.receiver.module, *([LISTENER_MODULE] if self.type == GUE else []))
 
     @property
     def listeners(self) -> tuple[Listener, ...]:

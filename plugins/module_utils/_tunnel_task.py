@@ -56,15 +56,19 @@ def _text(devices: Sequence[Device]) -> str:
 def read_live(kernel: Any, task: Task) -> Live:
     """What the host has that bears on tunnels."""
     kernel.links()
+    devices = kernel.devices()
     addresses: list[Address] = kernel.addresses()
     # a kernel before 5.18 does not keep who added an address
     marks = any(address.protocol for address in addresses)
     foreign: dict[str, list[str]] = {}
     for address in addresses:
-        if marks and not address.ours and address.scope != "link":
+        device = devices.get(address.interface)
+        # the kernel gives a sit device ::198.51.100.11/96 for its local address (addrconf.c, add_v4_addrs)
+        automatic = address.scope == "link" or (device and address.address == b"\0" * 12 + device.local)
+        if marks and not address.ours and not automatic:
             foreign.setdefault(address.interface, []).append(f"{show_address(address.address)}/{address.prefix}")
     return Live(
-        devices=kernel.devices(),
+        devices=devices,
         held=frozenset(address.address for address in addresses),
         foreign=foreign,
         listeners=_fou.listeners(task),
@@ -97,15 +101,15 @@ def _take(step: Step, kernel: Any, task: Task) -> None:
     if isinstance(step.subject, Listener):
         if step.verb == "add":
             # a kernel that is asked for a listener does not load what it takes
-            _load(step.subject, task)
+            _load(task)
         {"add": _fou.add, "remove": _fou.remove}[step.verb](task, step.subject)
     else:
         getattr(kernel, f"{step.verb}_device")(step.subject)
 
 
-def _load(listener: Listener, task: Task) -> None:
-    for module in _tunnel.LISTENER_MODULES[listener.length]:
-        if not _kernel.module_loaded(module):
-            status, dummy, error = task.run(["modprobe", module])
-            if status:
-                raise IpvsError(f"the kernel module {module} cannot be loaded: {error.strip()}")
+def _load(task: Task) -> None:
+    module = _tunnel.LISTENER_MODULE
+    if not _kernel.module_loaded(module):
+        status, dummy, error = task.run(["modprobe", module])
+        if status:
+            raise IpvsError(f"the kernel module {module} cannot be loaded: {error.strip()}")

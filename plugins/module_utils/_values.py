@@ -51,6 +51,8 @@ def integer(low: int, high: int) -> Parser:
     """
 
     def parse(value: object) -> int:
+        if type(value) is int and low <= value <= high:
+            return value
         if isinstance(value, str):
             number = int(text(value)) if _DECIMAL.match(text(value)) else None
         else:
@@ -152,6 +154,8 @@ def unicast(value: object) -> bytes:
     4291).
     """
     packed = address(value)
+    if len(packed) == 4 and 0 < packed[0] < 224:
+        return packed
     if not any(packed):
         raise BadValue("must not be the unspecified address")
     if (len(packed) == 4 and packed[0] >= 224) or (len(packed) == 16 and packed[0] == 0xFF):
@@ -218,6 +222,24 @@ def record(fields: Sequence[Field], value: object, path: str, findings: Findings
         if field.required and field.name not in value:
             findings.problem(f"{prefix}{field.name}", "is required")
     return parsed
+
+
+def good_record(fields: Sequence[Field]) -> Callable[[object], Optional[dict[str, Any]]]:
+    """A parser of the records that :func:`record` finds nothing wrong with; any other gives ``None``, for it to tell
+    why. Tables are thousands of good records of the same fields: for them this costs a third.
+    """
+    parsers = {field.name: field.parse for field in fields}
+    required = {field.name for field in fields if field.required}
+
+    def parse(value: object) -> Optional[dict[str, Any]]:
+        if not isinstance(value, dict) or not required <= value.keys():
+            return None
+        try:
+            return {name: parsers[name](given) for name, given in value.items()}
+        except (KeyError, BadValue):
+            return None
+
+    return parse
 
 
 def records(value: object, path: str, findings: Findings, limit: int) -> Sequence[object]:

@@ -105,11 +105,12 @@ class Step(NamedTuple):
 
 class Plan(NamedTuple):
     """The steps in order, additions first and removals last; the addresses found in other hands and left as they
-    are; and our addresses before and after.
+    are; our addresses that the task does not name; and our addresses before and after.
     """
 
     steps: tuple[Step, ...]
     kept: tuple[Address, ...]
+    unlisted: tuple[Address, ...]
     before: tuple[Address, ...]
     after: tuple[Address, ...]
 
@@ -318,7 +319,8 @@ def make_plan(request: Request, live: Live, findings: Findings) -> Plan:
             _check_change(wish, same[0], findings)
             replaced[same[0]] = wish.target
         removed += [address for address in mine if address not in same]
-    stale = [address for address in ours if request.purges(address) and address.address not in listed]
+    unlisted = [address for address in ours if address.address not in listed]
+    stale = [address for address in unlisted if request.purges(address)]
     if stale and not request.wishes and not request.absent:
         findings.problem("vips", f"is empty and purge would remove all {len(stale)}: say so with state absent", [])
     removed += stale
@@ -329,7 +331,7 @@ def make_plan(request: Request, live: Live, findings: Findings) -> Plan:
     steps += [Step("remove", a) for a in sorted(removed, key=lambda a: not a.secondary)]
     before = _sorted([*ours, *(a for a in removed if not a.ours)])
     after = [replaced.get(address, address) for address in before if address not in removed] + added
-    return Plan(tuple(steps), tuple(kept), before, _sorted(after))
+    return Plan(tuple(steps), tuple(kept), _sorted(unlisted), before, _sorted(after))
 
 
 def _sorted(addresses: Sequence[Address]) -> tuple[Address, ...]:

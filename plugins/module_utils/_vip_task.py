@@ -55,6 +55,7 @@ def body(task: Task) -> dict[str, Any]:
             "diff": {"before": _text(before), "after": _text(after)},
             "vips": [address_params(wish.target) for wish in request.wishes],
             "kept": [address_params(address) for address in plan.kept],
+            "unlisted": [address_params(address) for address in plan.unlisted],
             "operations": [str(step) for step in plan.steps],
         }
         if plan.steps and not task.check_mode:

@@ -42,6 +42,8 @@ notes:
     beside its traffic. C(macs) are the hardware addresses of the senders, by default any. One of C(interfaces) and
     C(macs) is required.
   - A connection whose packets begin to come from another director gets that one's mark, and its answers follow.
+  - The host needs a route to the client, by its own gateway for instance; without one it sends nothing that could be
+    routed otherwise.
   - Only connections of the host itself get their answers marked, not those that it routes.
 seealso:
   - module: l4lb.ipvs.ipvs_mark
@@ -73,6 +75,11 @@ connections:
       ports: [8443]
       protocols: [tcp]
       macs: ["00:00:5e:00:53:01"]
+unlisted:
+  description: How many entries the tables had that are not in O(connections), which O(purge=owned) removes.
+  returned: success
+  type: int
+  sample: 0
 diff:
   description: >-
     What is in the tables before and after, one line for each protocol, address and range of ports. A table that

@@ -84,6 +84,25 @@ gateways:
       address: 198.51.100.1
       interface: eth1
       protocol: static
+rules:
+  description:
+    - The routing rules of this collection, with C(family), C(priority), C(table), C(from), C(ip_protocol),
+      C(source_port) and C(fwmark); what a rule does not ask for is empty or 0.
+  returned: success
+  type: list
+  elements: dict
+routes:
+  description: The routes of this collection, with C(family), C(table), C(to), C(type) and C(via).
+  returned: success
+  type: list
+  elements: dict
+tables:
+  description: The names of the nftables tables of this collection.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - l4lb_mss
 sysctls:
   description:
     - The running values of C(arp_ignore), C(arp_announce), C(rp_filter) and IPv6 C(accept_ra) of every interface.

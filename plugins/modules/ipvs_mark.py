@@ -83,6 +83,11 @@ marks:
       addresses: [192.0.2.10]
       ports: [80, 443]
       protocols: [tcp]
+unlisted:
+  description: How many entries the tables had that are not in O(marks), which O(purge=owned) removes.
+  returned: success
+  type: int
+  sample: 0
 diff:
   description: >-
     What is in the tables before and after, one line for each protocol, address and range of ports. A table that

@@ -62,6 +62,11 @@ clamps:
   sample:
     - address: 192.0.2.10
       mss: 1440
+unlisted:
+  description: How many entries the tables had that are not in O(clamps), which O(purge=owned) removes.
+  returned: success
+  type: int
+  sample: 0
 diff:
   description: >-
     The clamps of the tables before and after, one per line. A table that somebody else changed is told by one line in

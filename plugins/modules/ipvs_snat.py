@@ -89,6 +89,11 @@ flows:
       server:
         address: 198.51.100.11
         port: 8443
+unlisted:
+  description: How many connections the tables had that are not in O(flows), which O(purge=owned) removes.
+  returned: success
+  type: int
+  sample: 0
 diff:
   description: >-
     The flows of the tables before and after, one per line. A table that somebody else changed is told by one line in

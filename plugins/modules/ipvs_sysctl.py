@@ -107,8 +107,9 @@ extends_documentation_fragment:
   - l4lb.ipvs.netns
 notes:
   - With O(netns) only the running values of that network namespace are written. There is no drop-in for a namespace.
-  - Keys are written in one order. Forwarding comes first, because turning it on or off resets other keys, then
-    C(conf.all), C(conf.default), and interfaces. What a write resets beyond O(values) does not show in the diff.
+  - Keys are written in one order. IPv6 C(accept_ra) comes first, because forwarding removes default routes where it
+    is not V(2); then forwarding, because turning it on or off resets other keys; then C(conf.all), C(conf.default),
+    and interfaces. What a write resets beyond O(values) does not show in the diff.
   - A value that another file of sysctl.d(5) undoes at the next boot is refused before anything is written, in check
     mode too, and that file is named. The rules are those of systemd-sysctl(8). Files are sorted by name, one masks
     those of the same name in later directories, the last assignment counts, and a glob leaves out a key that has a line

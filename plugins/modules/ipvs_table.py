@@ -182,7 +182,7 @@ from ..module_utils import _model, _policy, _tablespec
 from ..module_utils._converge import capped, converge
 from ..module_utils._module import Task, run_module
 from ..module_utils._owners import refuse_others
-from ..module_utils._ownership import Register
+from ..module_utils._ownership import Owned, Register
 from ..module_utils._plan import Plan, plan
 
 ARGUMENT_SPEC = _tablespec.TABLE
@@ -197,7 +197,10 @@ def run(task: Task) -> dict[str, Any]:
     register = Register()
 
     def decide(table: _model.Table) -> Plan:
-        made = plan(table, {}, listed) if absent else policy.plan(table, listed, register.owned)
+        if absent:
+            made = plan(table, {}, listed)
+        else:
+            made = policy.plan(table, listed, register.owned if policy.purge == "owned" else Owned())
         return policy.checked(made, listed)
 
     keys = listed if policy.purge == "none" else None

@@ -65,11 +65,11 @@ requirements:
   - The Python library pyroute2 0.7.2 or newer (package C(python3-pyroute2))
   - For V(gue), the command C(ip) of iproute2
 notes:
-  - Needs root, or C(CAP_NET_ADMIN); with V(gue) also the right to load kernel modules, unless they are loaded.
+  - Needs root, or C(CAP_NET_ADMIN); with V(gue) also the right to load C(fou), unless it is loaded.
   - IP in IP and GUE to an IPv4 address are received by a device of the kind C(ipip) with the family V(ipv4), otherwise
     of the kind C(sit), which despite its name takes IPv4 as well; to an IPv6 address, of the kind C(ip6tnl). Their
     kernel modules are C(ipip), C(sit) and C(ip6_tunnel), those for V(gre) C(ip_gre) and C(ip6_gre). V(gue) needs
-    C(fou) besides, and with an IPv6 address C(fou6). RV(kernel_modules) names those of a task. They are loaded when
+    C(fou) besides. RV(kernel_modules) names those of a task. They are loaded when
     they are needed, but not in check mode.
   - Reverse path filtering drops what a tunnel unpacks, because the way back to the client is not the tunnel.
     The greater one of C(rp_filter) of the device and of C(all) has to be 0, or 2 if the device holds a VIP. See

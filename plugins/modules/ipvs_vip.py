@@ -190,6 +190,14 @@ kept:
       prefix: 24
       interface: eth0
       scope: global
+unlisted:
+  description: >-
+    The addresses with the protocol number of this collection that the task does not name, as found. O(purge=owned)
+    removes them.
+  returned: success
+  type: list
+  elements: dict
+  sample: []
 operations:
   description: What was changed, or would be in check mode, in the words of C(ip address).
   returned: success

@@ -12,16 +12,18 @@ The host is what ``l4lb.ipvs.ipvs_host_info`` returns.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Optional
+from typing import Any, Optional
 
 from ..module_utils import _model, _values
 from ..module_utils._errors import BadValue, Findings
-from ..module_utils._model import AF_INET, FORWARDS, Server, ServiceKey
+from ..module_utils._model import AF_INET
+from . import _returns, _tunnels
+from ._duties import Duty, duties_of, interfaces_of
 from ._reading import Danger, Network, check_allowances, ip, judge, networks, setting
 from ._resolve import Resolved, one_of_each_family
 
 #: What a user may decide to live with, by the word that says so.
-ALLOWANCES = ("arp", "localnode")
+ALLOWANCES = ("arp", "gateway", "localnode", "management_return")
 ALLOW_OPTION = "ipvs_backend_allow"
 LOOPBACK = "lo"
 #: The only kind of interface besides the loopback that no other host asks for addresses.
@@ -29,19 +31,10 @@ QUIET_KIND = "dummy"
 #: Answer ARP only for addresses of the interface asked, and ask with an address of the interface asked through
 #: (ip-sysctl.rst). The kernel takes the larger of all's and the interface's value.
 ARP = {"arp_ignore": 1, "arp_announce": 2}
-#: The values of arp_ignore that keep a backend from answering for a VIP with scope host on another interface.
-SILENT = (1, 2, 3, 8)
-
-
-class Duty(NamedTuple):
-    """One server of a service that this host is. ``return_path`` is that of a NAT server, else None; ``return_via`` are
-    the addresses of the director that the service names, by their length in bytes.
-    """
-
-    service: ServiceKey
-    server: Server
-    return_path: Optional[str]
-    return_via: Mapping[int, str]
+#: The tables of nftables that a backend may have, by the part of its plan that fills them.
+NFT_TABLES = {"clamps": "l4lb_mss", "connections": "l4lb_connmark"}
+ETHERNET_MTU = 1500
+SYSCTL_FILE = "99-zz-l4lb-ipvs-backend.conf"
 
 
 def backend_plan(
@@ -50,14 +43,18 @@ def backend_plan(
     addresses: Sequence[object] = (),
     vip_interface: str = LOOPBACK,
     return_via: Sequence[object] = (),
+    return_to: Sequence[object] = (),
+    return_match: object = "service",
+    return_direct: Sequence[object] = (),
+    return_macs: Sequence[str] = (),
     sysctls: Optional[Mapping[str, Any]] = None,
     allow: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Everything that a backend needs.
-    -> ``services`` (what it is a server of, one line each), ``sysctls`` (key to value; ``sysctls`` of the caller win),
-    ``vips`` (as ``ipvs_vip`` takes them), ``interfaces`` (where VIPs of a backend may be), ``missing_tools``, ``stale``
-    (one line for each thing that is there and not needed), ``unmet`` (what is needed and not there), ``problems`` and
-    ``warnings`` (sentences).
+    -> ``services`` (what it is a server of, one line each), ``tunnels``, ``sysctls`` (key to value; ``sysctls`` of the
+    caller win), ``vips``, ``policies``, ``connections`` and ``clamps`` (each as the module that makes them takes it),
+    ``vip_interfaces`` (where VIPs of a backend may be), ``missing_tools``, ``stale`` (what is there and not needed, by
+    its kind), ``unmet`` (what is needed and not there), ``problems`` and ``warnings``, as sentences.
 
         :raises InvalidInput: an option breaks a rule.
     """
@@ -65,24 +62,45 @@ def backend_plan(
     check_allowances(allow, ALLOWANCES, findings)
     own = _own_addresses(addresses, host, vip_interface, findings)
     vias = one_of_each_family(return_via, "ipvs_backend_return_via", findings)
+    told = _returns.parse_settings(return_to, return_direct, return_match, return_macs, findings)
     findings.raise_problems()
-    duties = _duties(resolved, own, vias)
+
     found = networks(host["interfaces"])
+    duties = duties_of(resolved, own, vias)
+    tunnelled = [duty for duty in duties if duty.forwards("tun")]
+    dangers: list[Danger] = []
     vips = _vips(duties, vip_interface)
-    interfaces = sorted({LOOPBACK, vip_interface})
-    wanted = {**_sysctls(duties, vips, host, found), **(sysctls or {})}
-    dangers = _dangers(duties, vips, interfaces, wanted, host, found, vip_interface)
-    held = {vip["address"] for vip in vips if _holders(vip["address"], interfaces, found)}
-    vips = [vip for vip in vips if vip["address"] not in held]
+    places = sorted(
+        {LOOPBACK, vip_interface, *(vip["interface"] for vip in vips)}
+        | {one["name"] for one in host["interfaces"] if _tunnels.is_ours(one)}
+    )
+    tunnels = _tunnels.tunnels(tunnelled, dangers)
+    wanted = {
+        **_quiet(duties, vips, found),
+        **_tunnels.filters(tunnelled, vips, {**host["sysctls"], **(sysctls or {})}, dangers),
+        **_unredirected(duties, found),
+        **(sysctls or {}),
+    }
+    dangers += _tunnels.missing_modules(tunnels, host["modules"])
+    dangers += _vip_dangers(vips, vip_interface, places, host, found)
+    dangers += _arp_dangers(vips, wanted, host)
+    dangers += _returns.check(duties, told, host["gateways"], host["connection"])
+    needs: dict[str, Any] = {
+        "tunnels": tunnels,
+        "sysctls": wanted,
+        "vips": [vip for vip in vips if not _holders(vip["address"], places, found)],
+        "policies": _returns.policies(duties, told),
+        "connections": _returns.connections(duties, told, _interface_by_address(duties, found)),
+        "clamps": _tunnels.clamps(tunnelled, _mtus(tunnelled, host, found)),
+    }
     return {
         "services": [_model.server_line(duty.service, duty.server) for duty in duties],
-        "sysctls": wanted,
-        "vips": vips,
-        "interfaces": interfaces,
-        "missing_tools": [tool for tool in (["pyroute2"] if vips else []) if not host["tools"][tool]],
-        "stale": _stale(vips, interfaces, found),
-        "unmet": _unmet(vips, wanted, host, found),
-        **judge(dangers, allow, ALLOW_OPTION),
+        **needs,
+        "vip_interfaces": places,
+        "missing_tools": [tool for tool in _tools(needs) if not host["tools"][tool]],
+        "stale": _stale(needs, places, host, found),
+        "unmet": _unmet(needs, host, found),
+        **judge(list(dict.fromkeys(dangers)), allow, ALLOW_OPTION),
     }
 
 
@@ -97,9 +115,8 @@ def _own_addresses(
     """
     addresses = list(_values.records(written, "ipvs_backend_addresses", findings, _model.MAX_SERVERS))
     if not addresses:
-        return frozenset(
-            one.address.packed for one in networks(host["interfaces"]) if one.interface not in (LOOPBACK, vip_interface)
-        )
+        places = {LOOPBACK, vip_interface, *(one["name"] for one in host["interfaces"] if _tunnels.is_ours(one))}
+        return frozenset(one.address.packed for one in networks(host["interfaces"]) if one.interface not in places)
     packed = set()
     for i, address in enumerate(addresses):
         try:
@@ -109,23 +126,21 @@ def _own_addresses(
     return frozenset(packed)
 
 
-def _duties(resolved: Sequence[Resolved], own: frozenset[bytes], vias: Mapping[int, str]) -> list[Duty]:
-    duties = []
-    for one in resolved:
-        told = one_of_each_family(one.return_via, "return_via", Findings()) if one.return_via is not None else vias
-        for key, server in sorted(one.entry.servers.items()):
-            if key.address in own:
-                duties.append(Duty(one.entry.service.key, server, one.return_paths.get(key), told))
-    return duties
-
-
 # needs
 
 
 def _vips(duties: Sequence[Duty], interface: str) -> list[dict[str, Any]]:
-    """The VIPs that the host must take packets for, never as a wider network: it would answer for all of that."""
-    packed = {duty.service.address for duty in duties if duty.server.forward == FORWARDS["dr"]} - {b""}
-    return [_vip(ip(address), interface) for address in sorted(packed, key=lambda one: (len(one), one))]
+    """The VIPs that the host must take packets for, never as a wider network: it would answer for all of that. What
+    arrives by a tunnel needs an address on its device, see ``_tunnels.filters``.
+    """
+    places: dict[bytes, str] = {}
+    for duty in duties:
+        if duty.service.address and duty.forwards("tun"):
+            places[duty.service.address] = min(places.get(duty.service.address, "~"), _tunnels.device(duty))
+    for duty in duties:
+        if duty.service.address and duty.forwards("dr"):
+            places.setdefault(duty.service.address, interface)
+    return [_vip(ip(packed), places[packed]) for packed in sorted(places, key=lambda one: (len(one), one))]
 
 
 def _vip(address: Any, interface: str) -> dict[str, Any]:
@@ -135,94 +150,143 @@ def _vip(address: Any, interface: str) -> dict[str, Any]:
     return {**vip, **quiet}
 
 
-def _sysctls(
-    duties: Sequence[Duty], vips: Sequence[Mapping[str, Any]], host: Mapping[str, Any], found: Sequence[Network]
-) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    if any(":" not in vip["address"] for vip in vips):
-        for interface in ["all", *_interfaces(duties, found, AF_INET)]:
-            values.update({setting(4, interface, name): value for name, value in ARP.items()})
+def _quiet(duties: Sequence[Duty], vips: Sequence[Mapping[str, Any]], found: Sequence[Network]) -> dict[str, Any]:
+    """The sysctls under which the host holds VIPs and nobody hears of it."""
+    if not _has_ipv4(vips):
+        return {}
+    near = interfaces_of([duty for duty in duties if duty.server.key.family == AF_INET], found)
+    return {setting(4, one, name): value for one in ("all", *near) for name, value in ARP.items()}
+
+
+def _has_ipv4(vips: Sequence[Mapping[str, Any]]) -> bool:
+    return any(":" not in vip["address"] for vip in vips)
+
+
+def _unredirected(duties: Sequence[Duty], found: Sequence[Network]) -> dict[str, Any]:
+    """Where answers pass a director in the same subnet, it or another router may tell the host a shorter way, past it.
+    The kernel heeds IPv4 redirects if all's or the interface's value says so (IN_DEV_RX_REDIRECTS, for a host that does
+    not forward), IPv6 ones by the interface's alone.
+    """
+    values = {}
+    for version, family in ((4, "ipv4"), (6, "ipv6")):
+        near = interfaces_of([duty for duty in _returns.returning(duties) if duty.family == family], found)
+        everywhere = ["all"] if near and version == 4 else []
+        values.update({setting(version, one, "accept_redirects"): 0 for one in everywhere + near})
     return values
 
 
-def _interfaces(duties: Sequence[Duty], found: Sequence[Network], family: int) -> list[str]:
-    """The interfaces through which the director reaches this host."""
-    addresses = {ip(duty.server.key.address) for duty in duties if duty.server.key.family == family}
-    return sorted({one.interface for one in found if one.address in addresses})
+def _interface_by_address(duties: Sequence[Duty], found: Sequence[Network]) -> dict[str, str]:
+    return {duty.address: next(iter(interfaces_of([duty], found)), "") for duty in duties}
+
+
+def _mtus(duties: Sequence[Duty], host: Mapping[str, Any], found: Sequence[Network]) -> dict[str, int]:
+    """The MTUs of the interfaces at which tunnelled packets arrive, by the address of the server."""
+    mtus = {one["name"]: one["mtu"] for one in host["interfaces"]}
+    return {address: mtus.get(name, ETHERNET_MTU) for address, name in _interface_by_address(duties, found).items()}
+
+
+def _tools(needs: Mapping[str, Any]) -> list[str]:
+    """What the modules that make these things call."""
+    tools = ["pyroute2"] if any(needs[part] for part in ("tunnels", "vips", "policies")) else []
+    return tools + (["nft"] if any(needs[part] for part in NFT_TABLES) else [])
 
 
 # dangers
 
 
-def _dangers(
-    duties: Sequence[Duty],
+def _vip_dangers(
     vips: Sequence[Mapping[str, Any]],
-    interfaces: Sequence[str],
-    sysctls: Mapping[str, Any],
+    vip_interface: str,
+    places: Sequence[str],
     host: Mapping[str, Any],
     found: Sequence[Network],
-    vip_interface: str,
 ) -> list[Danger]:
     dangers = []
     kinds = {one["name"]: one["kind"] for one in host["interfaces"]}
-    if vips and vip_interface != LOOPBACK and kinds.get(vip_interface) != QUIET_KIND:
+    used = any(vip["interface"] == vip_interface for vip in vips)
+    if used and vip_interface != LOOPBACK and kinds.get(vip_interface) != QUIET_KIND:
         what = f"is no {QUIET_KIND} interface" if vip_interface in kinds else "is no interface of this host"
         dangers.append(Danger(f"ipvs_backend_vip_interface {what} (got {vip_interface!r})"))
     for vip in vips:
-        where = _holders(vip["address"], interfaces, found)
+        where = _holders(vip["address"], places, found)
         if where:
             text = f"the VIP {vip['address']} is on {', '.join(where)}: this host is a director of the service itself"
             dangers.append(Danger(text, "localnode"))
-    if any(":" not in vip["address"] for vip in vips):
-        for interface, name, value in _loud(sysctls, host):
-            text = f"ipvs_backend_sysctls leaves {name} at {value} on {interface}: this host would answer for the VIPs"
-            dangers.append(Danger(text, "arp"))
     return dangers
 
 
-def _holders(address: str, interfaces: Sequence[str], found: Sequence[Network]) -> list[str]:
+def _holders(address: str, places: Sequence[str], found: Sequence[Network]) -> list[str]:
     """Interfaces that have a VIP and are no place for VIPs of a backend."""
-    return sorted({one.interface for one in found if str(one.address) == address and one.interface not in interfaces})
+    return sorted({one.interface for one in found if str(one.address) == address and one.interface not in places})
 
 
-def _loud(sysctls: Mapping[str, Any], host: Mapping[str, Any]) -> list[tuple[str, str, int]]:
-    """The interfaces whose effective ARP sysctl lets a VIP be heard of, with its name and value."""
-    live = host["sysctls"]
+def _arp_dangers(
+    vips: Sequence[Mapping[str, Any]], sysctls: Mapping[str, Any], host: Mapping[str, Any]
+) -> list[Danger]:
+    return [
+        Danger(f"ipvs_backend_sysctls leaves {text}: this host would answer for the VIPs", "arp")
+        for text in (_loud(sysctls, host) if _has_ipv4(vips) else ())
+    ]
+
+
+def _loud(sysctls: Mapping[str, Any], host: Mapping[str, Any]) -> list[str]:
+    """The effective ARP sysctls that let a VIP be heard of."""
     loud = []
     for interface in sorted(one["name"] for one in host["interfaces"] if one["name"] != LOOPBACK):
         for name, needed in ARP.items():
             keys = [setting(4, where, name) for where in ("all", interface)]
-            value = max(int(sysctls.get(key, live.get(key, 0))) for key in keys)
+            value = max(int(sysctls.get(key, host["sysctls"].get(key, 0))) for key in keys)
             if value < needed:
-                loud.append((interface, name, value))
+                loud.append(f"{name} at {value} on {interface}")
     return loud
 
 
 # the difference
 
 
-def _stale(vips: Sequence[Mapping[str, Any]], interfaces: Sequence[str], found: Sequence[Network]) -> list[str]:
-    """Addresses that an earlier run may have made and that no service needs; who made them is the module's to tell."""
-    wanted = {(vip["address"], vip["interface"]) for vip in vips}
-    return [
-        f"{one.address}/{one.network.prefixlen} dev {one.interface}"
-        for one in found
-        if one.interface in interfaces
-        and one.host_only
-        and not one.address.is_loopback
-        and (str(one.address), one.interface) not in wanted
-    ]
+def _stale(
+    needs: Mapping[str, Any], places: Sequence[str], host: Mapping[str, Any], found: Sequence[Network]
+) -> dict[str, list[str]]:
+    """What an earlier run may have made and no service needs, by its kind; the modules tell what somebody else made."""
+    vips = {(vip["address"], vip["interface"]) for vip in needs["vips"]}
+    tunnels = {tunnel["name"] for tunnel in needs["tunnels"]}
+    (rules, routes), (rules_there, routes_there) = _returns.expected(needs["policies"]), _returns.live(host)
+    stale = {
+        "vips": [
+            f"{one.address}/{one.network.prefixlen} dev {one.interface}"
+            for one in found
+            if one.interface in places
+            and one.host_only
+            and not one.address.is_loopback
+            and (str(one.address), one.interface) not in vips
+        ],
+        "tunnels": [one["name"] for one in host["interfaces"] if _tunnels.is_ours(one) and one["name"] not in tunnels],
+        "policies": _returns.lines(rules_there - rules, routes_there - routes),
+        "sysctls": [path for path in host["files"] if path.endswith(SYSCTL_FILE) and not needs["sysctls"]],
+    }
+    # what the tables hold is not read: a clamp leaves with a VIP or a tunnel, and of marks nothing else tells
+    suspects = {"clamps": stale["vips"] or stale["tunnels"] or not needs["clamps"], "connections": True}
+    for part, table in NFT_TABLES.items():
+        stale[part] = [table] if table in host["tables"] and suspects[part] else []
+    return stale
 
 
-def _unmet(
-    vips: Sequence[Mapping[str, Any]], sysctls: Mapping[str, Any], host: Mapping[str, Any], found: Sequence[Network]
-) -> list[str]:
+def _unmet(needs: Mapping[str, Any], host: Mapping[str, Any], found: Sequence[Network]) -> list[str]:
+    names = {one["name"] for one in host["interfaces"]}
     live = {(str(one.address), one.interface) for one in found}
-    unmet = [
-        f"the VIP {vip['address']} is not on {vip['interface']}"
-        for vip in vips
-        if (vip["address"], vip["interface"]) not in live
+    (rules, routes), (rules_there, routes_there) = _returns.expected(needs["policies"]), _returns.live(host)
+    return [
+        *(f"there is no tunnel {one['name']}" for one in needs["tunnels"] if one["name"] not in names),
+        *(_loud({}, host) if _has_ipv4(needs["vips"]) else ()),
+        *(
+            f"the VIP {vip['address']} is not on {vip['interface']}"
+            for vip in needs["vips"]
+            if (vip["address"], vip["interface"]) not in live
+        ),
+        *(f"there is no {line}" for line in _returns.lines(rules - rules_there, routes - routes_there)),
+        *(
+            f"there is no nftables table {table}"
+            for part, table in NFT_TABLES.items()
+            if needs[part] and table not in host["tables"]
+        ),
     ]
-    if any(":" not in vip["address"] for vip in vips):
-        unmet += [f"{name} is {value} on {interface}" for interface, name, value in _loud({}, host)]
-    return unmet

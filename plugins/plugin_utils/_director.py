@@ -48,9 +48,9 @@ def director_plan(
     connection: Optional[Mapping[str, Any]] = None,
 ) -> dict[str, Any]:
     """Everything a director needs besides its table.
-    -> ``modules`` (kernel modules, in the order to load them), ``missing_modules`` (those not loaded), ``sysctls``
-    (key to value; ``sysctls`` of the caller win), ``vips`` (address, prefix, interface), ``problems`` and
-    ``warnings`` (lists of sentences).
+    -> ``modules`` (kernel modules, in the order to load them), ``missing_modules`` (those not loaded),
+    ``vip_interfaces`` (names of those where a director's VIPs may be), ``sysctls`` (key to value; ``sysctls`` of the
+    caller win), ``vips`` (address, prefix, interface), ``problems`` and ``warnings`` (lists of sentences).
 
         :raises InvalidInput: the services or options break a rule.
     """
@@ -65,8 +65,9 @@ def director_plan(
     dangers = _dangers(table, flows, host, interfaces, modules, connection)
     return {
         "modules": modules,
+        "vip_interfaces": _vip_interfaces(interfaces, vip_interface),
         "missing_modules": [name for name in modules if host["modules"].get(name) != "loaded"],
-        "sysctls": {**_sysctls(table, flows, vips, interfaces), **(sysctls or {})},
+        "sysctls": {**_sysctls(table, flows, vips, interfaces), **_kept_routes(table, host), **(sysctls or {})},
         "vips": vips if place_vips else [],
         **judge(dangers, allow, "ipvs_director_allow"),
     }
@@ -110,6 +111,23 @@ def _sysctls(
     return values
 
 
+def _kept_routes(table: Table, host: Mapping[str, Any]) -> dict[str, Any]:
+    """A host that forwards IPv6 neither keeps nor learns the default routes of router advertisements unless the
+    interface's accept_ra is 2 (ip-sysctl.rst). Where it is 0 the kernel has not learned them.
+    """
+    if not any(_forwards_ipv6(entry) for entry in table.values()):
+        return {}
+    learned = sorted(
+        {one["interface"] for one in host["gateways"] if (one["family"], one["protocol"]) == ("ipv6", "ra")}
+    )
+    keys = [setting(6, interface, "accept_ra") for interface in learned]
+    return {key: 2 for key in keys if host["sysctls"].get(key)}
+
+
+def _forwards_ipv6(entry: _model.Entry) -> bool:
+    return any(server.forward == FORWARDS["nat"] and server.key.family == AF_INET6 for server in entry.servers.values())
+
+
 def _vips(
     table: Table, interfaces: Sequence[Network], interface: str, prefix: object, findings: Findings
 ) -> list[dict[str, Any]]:
@@ -135,6 +153,14 @@ def _holder(address: Address, interfaces: Sequence[Network], findings: Findings)
     rule = f"is in the network of {', '.join(names)}" if names else "is in no network of this host's interfaces"
     findings.problem(VIP_INTERFACE_OPTION, f"is required: the VIP {address} {rule}")
     return None
+
+
+def _vip_interfaces(interfaces: Sequence[Network], interface: str) -> list[str]:
+    """Where the VIPs of a director may be: the given interface, else those that have a network. A backend has its VIPs
+    where no network is, on tunnel and dummy devices and on lo, which is never a director's for that reason.
+    """
+    names = {interface} if interface else {one.interface for one in interfaces if not one.host_only}
+    return sorted(names - {"lo"})
 
 
 def _prefix(address: Address, prefix: object, findings: Findings) -> Optional[int]:

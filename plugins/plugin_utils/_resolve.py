@@ -44,14 +44,16 @@ class Inventory(NamedTuple):
 
 
 class Resolved(NamedTuple):
-    """One plain service: as a module takes it, as the model reads it, the return path of each of its NAT servers, and
-    the addresses of its director by which answers go back, as written (None: not told).
+    """One plain service: as a module takes it, as the model reads it, the return path of each of its NAT servers,
+    the addresses of its director by which answers go back, as written (None: not told); and the service as the
+    inventory has it.
     """
 
     plain: dict[str, Any]
     entry: Entry
     return_paths: dict[ServerKey, str]
-    return_via: Optional[Sequence[str]] = None
+    return_via: Optional[Sequence[str]]
+    written: Mapping[str, Any]
 
 
 class _Source(NamedTuple):
@@ -70,6 +72,7 @@ class _Expanded(NamedTuple):
     return_path: str
     return_via: Optional[Sequence[str]]
     carried: bool
+    written: Mapping[str, Any]
 
 
 def resolve(services: object, inventory: Inventory, director: Optional[str] = None) -> list[Resolved]:
@@ -108,7 +111,7 @@ def _resolved(one: _Expanded, table: _model.Table, findings: Findings) -> Resolv
             paths[server.key] = written.get("return_path", one.return_path)
         elif "return_path" in written:
             findings.problem(f"{source.place}.return_path", "is only for forward nat", written["return_path"])
-    return Resolved(one.plain, entry, paths, one.return_via)
+    return Resolved(one.plain, entry, paths, one.return_via, one.written)
 
 
 def _identity(plain: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,7 +149,7 @@ def _expand(
             servers.append(source.written)
     kept = {name: value for name, value in item.items() if name not in _model.INVENTORY_KEYS}
     return [
-        _Expanded({**kept, **identity, "servers": servers}, path, sources, return_path, return_via, carried)
+        _Expanded({**kept, **identity, "servers": servers}, path, sources, return_path, return_via, carried, item)
         for identity in _identities(item, path, findings)
     ]
 

@@ -50,7 +50,9 @@ def changed(path: str, value: object) -> dict[str, Any]:
         ("nodes/Big", {}, "nodes.Big: must be 1 to 15 characters"),
         ("segments", ["inside", "inside", "outside"], "segments: names must differ"),
         ("segments", ["../x", "inside", "outside"], "segments[0]: must be 1 to 15 characters"),
-        ("nodes/backend1/memory", 1, "nodes.backend1.memory: no such key"),
+        ("nodes/backend1/cpus", 1, "nodes.backend1.cpus: no such key"),
+        ("nodes/backend1/memory", "1G", "nodes.backend1.memory: must be MiB, 128 to 16384 (got '1G')"),
+        ("nodes/backend1/memory", 64, "nodes.backend1.memory: must be MiB, 128 to 16384 (got 64)"),
         ("nodes/backend1/interfaces", {"other": []}, "nodes.backend1.interfaces.other: no such segment"),
         (
             "nodes/backend1/interfaces/inside",
@@ -135,6 +137,7 @@ def test_inventory() -> None:
     assert backend["ansible_ssh_common_args"].startswith("-i '/cache dir/key' ")
     assert backend["lab_devices"] == {"inside": "eth1"}
     assert backend["lab_addresses"] == {"inside": ["192.0.2.11"]}
+    assert backend["ipvs_networks"] == ["192.0.2.11/24"]
     assert backend["ipvs_address"] == "192.0.2.11"
     assert content["hosts"]["director1"]["lab_devices"] == {"outside": "eth1", "inside": "eth2"}
     assert content["children"] == {"ipvs_directors": {"hosts": {"director1": {}}}}

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable
 
@@ -28,7 +30,7 @@ class ModuleExit(Exception):
 
 
 @pytest.fixture
-def run_main(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Callable[..., dict[str, Any]]:
+def run_main(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[Callable[..., dict[str, Any]]]:
     """run_main(main, params, check=False, diff=False) -> the result; a failure is a result with ``failed: True``.
 
     Warnings are in ``result["warnings"]``. The lock lives in the test's own directory.
@@ -58,7 +60,8 @@ def run_main(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Callable[..., di
             main()
         return caught.value.args[0]
 
-    return run
+    yield run
+    gc.enable()  # a module's process ends; this one goes on
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ def _host(node: Node, port: int, key: Path) -> dict[str, Any]:
         "lab_addresses": {
             segment: [str(own.ip) for own in addresses] for segment, addresses in node.interfaces.items()
         },
+        "ipvs_networks": [str(own) for addresses in node.interfaces.values() for own in addresses],
         **node.variables,
     }
 
@@ -49,7 +50,7 @@ def inventory(topology: Topology, ports: Mapping[str, int], key: Path) -> dict[s
     """The inventory as the structure of an Ansible YAML inventory.
 
     Beside the connection variables each host has ``lab_devices`` (segment -> device), ``lab_addresses``
-    (segment -> addresses without prefix) and the variables of its topology.
+    (segment -> addresses without prefix), ``ipvs_networks`` (addresses with prefix) and the variables of its topology.
     """
     return {
         "all": {

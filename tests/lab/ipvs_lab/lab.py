@@ -22,7 +22,7 @@ from . import personal, ports, switch, topology
 from .common import LabError, locked, make_private, runtime_directory, wait_for
 from .image import Image, ensure_image
 from .inventory import inventory, ssh_arguments
-from .qemu import Agent, Machine, create_overlay, host_accelerator, process_of, start
+from .qemu import MEMORY, Agent, Machine, create_overlay, host_accelerator, process_of, start
 from .snapshot import Snapshot, ensure_snapshot
 from .topology import NAME, NAME_RULE, Node, Topology
 
@@ -89,6 +89,7 @@ class Lab:
                 for number, segment in numbered
             },
             macs={number: node.mac(number) for number in range(1, len(node.interfaces) + 1)},
+            memory=node.memory or MEMORY,
         )
 
     def running(self, node: Node) -> bool:
@@ -177,11 +178,15 @@ class Lab:
         wait_for(answers, 30, "The switch does not answer")
 
     def _fresh(self, node: Node) -> None:
-        """Start *node* from the snapshot and give it its name and addresses."""
+        """Start *node* from the snapshot and give it its name and addresses. A saved state fits only the memory it was
+        made with: a node with its own boots from the snapshot's disk.
+        """
         machine = self.machine(node)
         create_overlay(machine.overlay, self.snapshot.disk, "qcow2")
-        start(machine, self.snapshot.state)
+        start(machine, None if node.memory else self.snapshot.state)
         with Agent(machine) as agent:
+            if node.memory:
+                agent.wait_ready()
             agent.run(personal.script(self.name, self.topology, node, time.time(), secrets.token_hex(32)))
 
     def reset(self) -> None:

@@ -74,6 +74,7 @@ class Machine:
     ssh_port: int
     nics: Mapping[int, tuple[Path, Path]] = field(default_factory=dict)
     macs: Mapping[int, str] = field(default_factory=dict)
+    memory: int = MEMORY
 
     @property
     def overlay(self) -> Path:
@@ -102,7 +103,7 @@ class Machine:
         :param state: What ``-incoming`` restores the machine from; without it the machine boots.
         """
         words = [PROGRAM, "-name", self.name, "-M", "q35", *ACCELERATORS[self.accelerator]]
-        words += ["-smp", "1", "-m", str(MEMORY)]
+        words += ["-smp", "1", "-m", str(self.memory)]
         words += ["-nodefaults", "-no-user-config", "-display", "none", "-pidfile", str(self.pid_file)]
         words += ["-qmp", f"unix:{self.monitor},server=on,wait=off"]
         words += ["-chardev", f"file,id=console,path={self.log},append=on", "-serial", "chardev:console"]

@@ -19,6 +19,7 @@ For example::
         routes: [{to: 198.51.100.0/24, via: 192.0.2.1}]
         serve: {tcp: [80], udp: [53]} # ports where l4lb-serve answers
         vars: {ipvs_address: 192.0.2.11}
+        memory: 1024                  # MiB; such a node cannot come from the snapshot, it boots
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ NAME = re.compile(r"[a-z][a-z0-9-]{0,14}")
 NAME_RULE = "1 to 15 characters a-z, 0-9 and -, starting with a letter"
 GROUP = re.compile(r"[a-z_][a-z0-9_]*")
 SYSCTL = re.compile(r"[a-zA-Z0-9_./-]+")
+LEAST_MEMORY, MOST_MEMORY = 128, 16384  # MiB
 RESERVED_GROUPS = ("all", "ungrouped")
-NODE_KEYS = ("interfaces", "gateway", "routes", "sysctls", "serve", "vars")
+NODE_KEYS = ("interfaces", "gateway", "routes", "sysctls", "serve", "vars", "memory")
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Node:
     sysctls: Mapping[str, str]
     serve: tuple[tuple[str, int], ...]  # protocol and port
     variables: Mapping[str, Any]
+    memory: int | None  # MiB, None for what every node has
 
     def device(self, segment: str) -> str:
         """The name of the node's network device on *segment*."""
@@ -211,6 +214,14 @@ class _Reader:
                     ports.append((protocol, port))
         return tuple(ports)
 
+    def memory(self, value: object, path: str) -> int | None:
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int) or not LEAST_MEMORY <= value <= MOST_MEMORY:
+            self.bad(path, f"must be MiB, {LEAST_MEMORY} to {MOST_MEMORY} (got {value!r})")
+            return None
+        return value
+
     def node(self, name: str, number: int, value: object, segments: tuple[str, ...]) -> Node:
         path = f"nodes.{name}"
         self.name(name, path)
@@ -225,6 +236,7 @@ class _Reader:
             sysctls=self.sysctls(content.get("sysctls"), f"{path}.sysctls"),
             serve=self.serve(content.get("serve"), f"{path}.serve"),
             variables=self.mapping(content.get("vars"), f"{path}.vars"),
+            memory=self.memory(content.get("memory"), f"{path}.memory"),
         )
 
     def duplicates(self, nodes: Mapping[str, Node]) -> None:

@@ -31,9 +31,13 @@ HOST: dict[str, Any] = {
     "gateways": [{"family": "ipv4", "address": "198.51.100.1", "interface": "eth0", "protocol": "static"}],
     "sysctls": {},
     "files": [],
+    "rules": [],
+    "routes": [],
+    "tables": [],
     "owners": [],
     "connection": None,
 }
+NEEDS = ("tunnels", "sysctls", "vips", "policies", "connections", "clamps")
 ARP = {
     "net.ipv4.conf.all.arp_ignore": 1,
     "net.ipv4.conf.all.arp_announce": 2,
@@ -74,7 +78,8 @@ def test_an_address_on_the_loopback_or_the_dummy_is_no_address_of_the_host() -> 
 def test_nat_by_source_needs_nothing() -> None:
     found = plan({**WEB, "forward": "nat"})
     assert len(found["services"]) == 1
-    assert not any(found[part] for part in ("sysctls", "vips", "stale", "unmet", "missing_tools", "problems"))
+    assert not any(found[part] for part in (*NEEDS, "unmet", "missing_tools", "problems"))
+    assert not any(found["stale"].values())
 
 
 def test_arp_is_quiet_for_all_and_for_the_interface_of_the_server() -> None:
@@ -134,9 +139,9 @@ def test_the_larger_arp_value_counts_as_in_the_kernel() -> None:
 
 def test_what_is_not_there_is_told_until_it_is() -> None:
     assert plan(WEB)["unmet"] == [
+        "arp_ignore at 0 on eth0",
+        "arp_announce at 0 on eth0",
         f"the VIP {VIP} is not on lo",
-        "arp_ignore is 0 on eth0",
-        "arp_announce is 0 on eth0",
     ]
     done = {"interfaces": [interface("lo", *LO, (VIP, 32)), ETH0], "sysctls": ARP}
     assert plan(WEB, host=done)["unmet"] == []
@@ -146,8 +151,8 @@ def test_what_is_not_there_is_told_until_it_is() -> None:
 def test_what_no_service_needs_is_stale() -> None:
     held = {"interfaces": [interface("lo", *LO, (VIP, 32), ("192.0.2.99", 32), (VIP6, 128)), ETH0]}
     found = plan(WEB, host=held)
-    assert found["stale"] == ["192.0.2.99/32 dev lo", f"{VIP6}/128 dev lo"]
-    assert found["interfaces"] == ["lo"]
+    assert found["stale"]["vips"] == ["192.0.2.99/32 dev lo", f"{VIP6}/128 dev lo"]
+    assert found["vip_interfaces"] == ["lo"]
 
 
 def test_what_is_missing_is_installed_where_it_is_needed() -> None:
@@ -160,7 +165,7 @@ def test_all_bad_options_are_told_at_once() -> None:
     with pytest.raises(AnsibleFilterError) as refused:
         plan(WEB, addresses=["x"], return_via=["198.51.100.1", "198.51.100.2"], allow=["everything"])
     assert str(refused.value).split("; ") == [
-        "allow[0]: must be one of arp, localnode (got 'everything')",
+        "allow[0]: must be one of arp, gateway, localnode, management_return (got 'everything')",
         "ipvs_backend_addresses[0]: must be an IP address",
         "host names are not resolved (got 'x')",
         "ipvs_backend_return_via[1]: must be the only one of its family (got '198.51.100.2')",
@@ -170,3 +175,223 @@ def test_all_bad_options_are_told_at_once() -> None:
 def test_a_bad_service_is_told_where_it_was_written() -> None:
     with pytest.raises(AnsibleFilterError, match=r"services\[0\].return_via\[0\]: must be an IP address"):
         plan({**WEB, "return_via": ["director1"]})
+
+
+# tunnels
+
+TUN = {**WEB, "forward": "tun"}
+TUN6 = {**WEB6, "forward": "tun"}
+TUNNEL_MODULES = ("sit", "ipip", "ip6_tunnel", "ip_gre", "ip6_gre", "fou")
+ABLE = {"modules": dict.fromkeys(TUNNEL_MODULES, "loadable")}
+
+
+def tunnelled(address: str = VIP, rip: str = RIP, **server: Any) -> dict[str, Any]:
+    return {"address": address, "port": 80, "forward": "tun", "servers": [{"address": rip, **server}]}
+
+
+def test_each_way_to_tunnel_has_a_device_for_each_family_outside() -> None:
+    found = plan(
+        TUN,
+        TUN6,
+        tunnelled("192.0.2.11", tunnel_type="gre", tunnel_checksum="csum"),
+        tunnelled("2001:db8::11", RIP6, tunnel_type="gre"),
+        host=ABLE,
+    )
+    assert found["tunnels"] == [
+        {"name": "l4lb-gre4", "type": "gre", "local": RIP, "checksum": "csum"},
+        {"name": "l4lb-gre6", "type": "gre", "local": RIP6},
+        {"name": "l4lb-ipip4", "type": "ipip", "local": RIP},
+        {"name": "l4lb-ipip6", "type": "ipip", "local": RIP6},
+    ]
+    assert (found["problems"], found["missing_tools"]) == ([], [])
+
+
+def test_gue_comes_out_of_the_device_of_ip_in_ip() -> None:
+    gue = [tunnelled(f"192.0.2.{port % 100}", tunnel_type="gue", tunnel_port=port) for port in (6081, 6080, 6081)]
+    found = plan(TUN, *gue[:2], host=ABLE)
+    assert found["tunnels"] == [{"name": "l4lb-ipip4", "type": "gue", "local": RIP, "ports": [6080, 6081]}]
+
+
+def test_the_vip_is_on_its_tunnel_also_where_it_is_routed_directly_as_well() -> None:
+    crossed = tunnelled(VIP6, RIP)
+    found = plan(TUN, {**WEB, "port": 81}, crossed, host=ABLE)
+    assert [(vip["address"], vip["interface"]) for vip in found["vips"]] == [(VIP, "l4lb-ipip4"), (VIP6, "l4lb-ipip4")]
+    assert found["vip_interfaces"] == ["l4lb-ipip4", "lo"]
+
+
+def test_a_device_with_a_vip_has_a_loose_filter_and_the_host_is_quiet() -> None:
+    assert plan(TUN, host=ABLE)["sysctls"] == {**ARP, "net.ipv4.conf.l4lb-ipip4.rp_filter": 2}
+    assert plan(TUN6, host=ABLE)["sysctls"] == {}, "IPv6 has no filter of this kind"
+
+
+def test_a_device_without_a_vip_of_its_own_needs_no_filter_anywhere() -> None:
+    both = (TUN, {**tunnelled(tunnel_type="gre"), "port": 81})
+    found = plan(*both, host=ABLE)
+    assert found["vips"][0]["interface"] == "l4lb-gre4"
+    assert found["sysctls"]["net.ipv4.conf.l4lb-gre4.rp_filter"] == 2
+    assert found["sysctls"]["net.ipv4.conf.l4lb-ipip4.rp_filter"] == 0
+    strict = {**ABLE, "sysctls": {"net.ipv4.conf.all.rp_filter": 2}}
+    (problem,) = plan(*both, host=strict)["problems"]
+    assert problem.startswith("net.ipv4.conf.all.rp_filter is 2 and drops what l4lb-ipip4 receives")
+    assert plan(*both, host=strict, sysctls={"net.ipv4.conf.all.rp_filter": 0})["problems"] == []
+
+
+def test_what_one_device_cannot_receive_is_refused() -> None:
+    sums = [
+        tunnelled(f"192.0.2.{i}", tunnel_type="gre", tunnel_checksum=word) for i, word in ((1, "none"), (2, "csum"))
+    ]
+    assert plan(*sums, host=ABLE)["problems"] == [
+        "l4lb-gre4 receives what is tunnelled to one tunnel_checksum only, and the services name none and csum"
+    ]
+    others = tunnelled("192.0.2.7", OTHER["address"])
+    assert plan(TUN, others, host=ABLE, addresses=[RIP, OTHER["address"]])["problems"] == [
+        f"l4lb-ipip4 receives what is tunnelled to one address only, and the services name {RIP} and {OTHER['address']}"
+    ]
+
+
+def test_a_kernel_that_cannot_tunnel_is_refused() -> None:
+    gue = tunnelled(tunnel_type="gue", tunnel_port=6080)
+    assert [problem.split(" is ")[0] for problem in plan(gue)["problems"]] == ["the module fou", "the module sit"]
+
+
+def test_clients_leave_room_for_the_largest_tunnel() -> None:
+    gue = {**tunnelled(tunnel_type="gue", tunnel_port=6080), "port": 81}
+    assert plan(TUN, gue, TUN6, host=ABLE)["clamps"] == [
+        {"address": VIP, "mss": 1500 - 20 - 12 - 20 - 20},
+        {"address": VIP6, "mss": 1500 - 40 - 40 - 20},
+    ]
+    narrow = {**ABLE, "interfaces": [INTERFACES[0], {**ETH0, "mtu": 1400}]}
+    assert plan(TUN, host=narrow)["clamps"] == [{"address": VIP, "mss": 1340}]
+    assert plan({**TUN, "protocol": "udp"}, host=ABLE)["clamps"] == []
+
+
+def test_a_tunnel_that_no_service_needs_is_stale() -> None:
+    there = [*INTERFACES, interface("l4lb-gre4", alias="l4lb.ipvs"), interface("tun9", alias="somebody's")]
+    found = plan(TUN, host={**ABLE, "interfaces": there, "tables": ["l4lb_mss"]})
+    assert found["stale"]["tunnels"] == ["l4lb-gre4"]
+    assert found["stale"]["clamps"] == ["l4lb_mss"]
+    assert "there is no tunnel l4lb-ipip4" in found["unmet"]
+
+
+# return paths
+
+NAT = {**WEB, "forward": "nat", "return_path": "policy", "servers": [{"address": RIP, "port": 8443}]}
+NAT6 = {**NAT, "address": VIP6, "servers": [{"address": RIP6, "port": 8443}]}
+VIA, VIA6 = "198.51.100.200", "2001:db8:1::200"
+BACK = {"return_via": [VIA, VIA6]}
+UNREDIRECTED = {"net.ipv4.conf.all.accept_redirects": 0, "net.ipv4.conf.eth0.accept_redirects": 0}
+
+
+def test_a_policy_is_about_the_answers_of_the_server_alone() -> None:
+    found = plan(NAT, {**NAT, "address": "192.0.2.11"}, NAT6, **BACK, return_direct=["203.0.113.0/24"])
+    answers = {"table": 7600, "ip_protocol": "tcp", "source_port": 8443}
+    assert found["policies"] == [
+        {**answers, "routes": [{"via": VIA}], "direct": ["203.0.113.0/24"], "from": RIP},
+        {**answers, "table": 7601, "routes": [{"via": VIA6}], "direct": [], "from": RIP6},
+    ]
+    assert found["sysctls"] == {**UNREDIRECTED, "net.ipv6.conf.eth0.accept_redirects": 0}
+    assert (found["vips"], found["problems"]) == ([], [])
+
+
+def test_a_route_leads_to_the_clients() -> None:
+    service = {**NAT, "return_path": "route"}
+    found = plan(service, **BACK, return_to=["203.0.113.0/24", "2001:db8:113::/64"])
+    assert found["policies"] == [{"table": "main", "routes": [{"to": "203.0.113.0/24", "via": VIA}]}]
+    assert found["sysctls"] == UNREDIRECTED
+
+
+def test_a_whole_address_goes_back_only_if_it_is_said() -> None:
+    found = plan(NAT, **BACK, return_match="address")
+    assert found["policies"] == [{"table": 7600, "routes": [{"via": VIA}], "direct": [], "from": RIP}]
+    managed = {"connection": {"address": RIP, "port": 22}}
+    assert plan(NAT, host=managed, **BACK)["problems"] == []
+    assert plan(NAT, host=managed, **BACK, return_match="address")["problems"] == [
+        f"everything from {RIP} would go through the director, and this host is managed through it "
+        "(to accept it, name management_return in ipvs_backend_allow)"
+    ]
+
+
+def test_connections_are_marked_by_where_they_come_from() -> None:
+    found = plan(NAT, **BACK, return_match="connection")
+    record = {"fwmark": 7600, "family": "ipv4", "addresses": [RIP], "protocols": ["tcp"], "ports": [8443]}
+    assert found["connections"] == [{**record, "interfaces": ["eth0"]}]
+    rule = {"table": 7600, "family": "ipv4", "fwmark": 7600}
+    assert found["policies"] == [{**rule, "routes": [{"via": VIA}], "direct": []}]
+    mac = "00:00:5e:00:53:01"
+    known = plan(NAT, **BACK, return_match="connection", return_macs=[mac])
+    assert known["connections"] == [{**record, "macs": [mac]}]
+
+
+def test_a_service_may_have_directors_of_its_own() -> None:
+    second = {**NAT, "address": "192.0.2.11", "servers": [{"address": RIP, "port": 8444}]}
+    found = plan(NAT, {**second, "return_via": ["198.51.100.199"]}, **BACK)
+    assert [(one["table"], one["source_port"], one["routes"][0]["via"]) for one in found["policies"]] == [
+        (7600, 8443, VIA),
+        (7601, 8444, "198.51.100.199"),
+    ]
+    clash = plan(NAT, {**NAT, "address": "192.0.2.11", "return_via": ["198.51.100.199"]}, **BACK)
+    assert clash["problems"] == [
+        f"the answers of {RIP} would have to go by 198.51.100.199 and {VIA}: give the services of each director an "
+        "address or a port of their own"
+    ]
+
+
+@pytest.mark.parametrize(("path", "options", "word"), [("policy", {}, "via"), ("route", BACK, "to")])
+def test_a_return_path_without_its_way_is_refused(path: str, options: dict[str, Any], word: str) -> None:
+    (problem,) = plan({**NAT, "return_path": path}, **options)["problems"]
+    assert problem.startswith(f"return_path {path} needs")
+    assert problem.endswith(f"ipvs_backend_return_{word}")
+
+
+def test_a_service_by_mark_has_no_port_to_tell_its_answers_by() -> None:
+    marked = {"fwmark": 7, "family": "ipv4", "forward": "nat", "return_path": "policy", "servers": [{"address": RIP}]}
+    (problem,) = plan(marked, **BACK)["problems"]
+    assert "cannot be told by protocol and port: set ipvs_backend_return_match" in problem
+    assert plan(marked, **BACK, return_match="address")["policies"][0]["from"] == RIP
+
+
+def test_the_gateway_must_be_the_director_if_it_is_known_else_any() -> None:
+    service = {**NAT, "return_path": "gateway"}
+    assert plan(service)["problems"] == []
+    assert plan(service, return_via=["198.51.100.1"])["problems"] == []
+    assert plan(service)["sysctls"] == UNREDIRECTED
+    wrong = "return_path gateway needs the director 198.51.100.200 as the ipv4 default gateway, which is 198.51.100.1"
+    assert plan(service, **BACK)["problems"] == [f"{wrong} (to accept it, name gateway in ipvs_backend_allow)"]
+    assert plan(service, host={"gateways": []})["problems"][0].startswith("return_path gateway needs a director as the")
+
+
+def test_routes_are_compared_with_those_that_are_there() -> None:
+    rule = {"family": "ipv4", "priority": 7600, "table": "7600", "from": RIP}
+    there = [{**rule, "ip_protocol": "tcp", "source_port": port, "fwmark": 0} for port in (8443, 8444)]
+    ways = [
+        ("7600", "default", "unicast", VIA),
+        ("main", "203.0.113.9", "unicast", VIA),
+        ("7600", "192.0.2.0/24", "throw", ""),
+    ]
+    routes = [{"family": "ipv4", **dict(zip(("table", "to", "type", "via"), way))} for way in ways]
+    found = plan(NAT, host={"rules": there, "routes": routes}, **BACK)
+    assert found["unmet"] == []
+    assert found["stale"]["policies"] == [
+        f"rule 7600: from {RIP} tcp sport 8444 lookup 7600",
+        "route throw 192.0.2.0/24 table 7600",
+        f"route 203.0.113.9/32 via {VIA} table main",
+    ]
+    assert plan(NAT, **BACK)["unmet"] == [
+        f"there is no rule 7600: from {RIP} tcp sport 8443 lookup 7600",
+        f"there is no route default via {VIA} table 7600",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "rule"),
+    [
+        ("return_match", "port", "must be one of service, address, connection (got 'port')"),
+        ("return_to", ["203.0.113.9/24"], "must be a network such as 203.0.113.0/24, without host bits"),
+        ("return_direct", [7], "must be a string"),
+    ],
+)
+def test_bad_return_options_are_told(option: str, value: object, rule: str) -> None:
+    with pytest.raises(AnsibleFilterError) as refused:
+        plan(NAT, **{**BACK, option: value})
+    assert str(refused.value).startswith(f"ipvs_backend_{option}")
+    assert rule in str(refused.value)

@@ -35,6 +35,8 @@ HOST: dict[str, Any] = {
     "source_nat": [],
     "owners": [],
     "connection": None,
+    "gateways": [],
+    "sysctls": {},
 }
 
 
@@ -83,6 +85,19 @@ def test_ipv6_forwards_ipv6_alone() -> None:
     assert plan(WEB6)["sysctls"] == {"net.ipv6.conf.all.forwarding": 1, "net.ipv4.vs.conntrack": 1}
 
 
+def test_forwarding_keeps_the_default_route_of_an_advertisement() -> None:
+    ra = {"family": "ipv6", "address": "2001:db8::ff", "interface": "eth0", "protocol": "ra"}
+    learned = {"gateways": [ra, {**ra, "interface": "lan.5"}], "sysctls": {"net.ipv6.conf.eth0.accept_ra": 1}}
+    assert plan(WEB6, host=learned)["sysctls"]["net.ipv6.conf.eth0.accept_ra"] == 2
+    for service, host in (
+        (WEB, learned),
+        ({**WEB6, "forward": "dr", "servers": [{"address": "2001:db8:1::11"}]}, learned),
+        (WEB6, {**learned, "gateways": [{**ra, "protocol": "static"}]}),
+        (WEB6, {**learned, "sysctls": {"net.ipv6.conf.eth0.accept_ra": 0}}),
+    ):
+        assert not any("accept_ra" in key for key in plan(service, host=host)["sysctls"])
+
+
 def test_direct_routing_needs_no_sysctl() -> None:
     service = {**WEB, "forward": "dr", "servers": [{"address": "198.51.100.11"}]}
     assert plan(service)["sysctls"] == {}
@@ -109,6 +124,16 @@ def test_a_vip_of_ours_draws_no_other_to_its_interface() -> None:
     ours = {"name": "eth9", "addresses": [{"address": "203.0.113.7", "prefix": 32}]}
     with pytest.raises(AnsibleFilterError, match=r"the VIP 203\.0\.113\.8 is in no network"):
         plan({**WEB, "address": "203.0.113.8"}, host={"interfaces": [*INTERFACES, ours]})
+
+
+def test_vips_may_be_where_a_network_is_or_where_they_are_told_to_be() -> None:
+    backend = [
+        {"name": name, "addresses": [{"address": "203.0.113.7", "prefix": 32}]} for name in ("lo", "tunl0", "dummy0")
+    ]
+    host = {"interfaces": [*INTERFACES, *backend]}
+    assert plan(WEB, host=host)["vip_interfaces"] == ["eth0", "lan.5"]
+    assert plan(WEB, host=host, vip_interface="dummy0")["vip_interfaces"] == ["dummy0"]
+    assert plan(WEB, host=host, vip_interface="lo")["vip_interfaces"] == []
 
 
 def test_the_narrowest_network_wins() -> None:

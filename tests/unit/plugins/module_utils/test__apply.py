@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -90,9 +90,9 @@ class Recorder:
     def __init__(self, attempted: int, errors: dict[int, int]) -> None:
         self.attempted, self.errors, self.calls = attempted, errors, 0
 
-    def write(self, requests: Sequence[_wire.Request]) -> Written:
+    def write(self, requests: Iterable[_wire.Request]) -> Written:
         self.calls += 1
-        return Written(min(self.attempted, len(requests)), self.errors)
+        return Written(min(self.attempted, len(list(requests))), self.errors)
 
 
 def test_what_was_never_sent_is_told() -> None:

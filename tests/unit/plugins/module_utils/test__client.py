@@ -88,6 +88,22 @@ def test_one_entry_is_read_without_the_others(kernel: Kernel) -> None:
     assert mark.scheduler == "wrr"
 
 
+def test_a_few_entries_are_read_without_the_others(kernel: Kernel) -> None:
+    kernel.restore(TABLE)
+    with Client() as client:
+        table = client.entries([WEB, WEB._replace(port=444)])
+    assert table_lines(table) == LINES[:5]
+    assert kernel.commands == ["GET_SERVICE", "GET_DEST", "GET_SERVICE", "GET_SERVICE"]
+
+
+def test_many_entries_are_picked_from_the_whole(kernel: Kernel) -> None:
+    kernel.restore("\n".join(f"-A -t 192.0.2.10:{port} -s rr" for port in range(1, 100)))
+    keys = [WEB._replace(port=port) for port in range(1, _client.FEW + 2)]
+    with Client() as client:
+        assert sorted(client.entries(keys)) == keys
+    assert kernel.commands.count("GET_SERVICE") < len(keys)
+
+
 def test_an_empty_table_is_empty(kernel: Kernel) -> None:
     with Client() as client:
         assert client.table() == {}

@@ -140,7 +140,7 @@ def test_another_user_is_told_to_become_root(monkeypatch: pytest.MonkeyPatch, cl
 
     monkeypatch.setattr("builtins.open", denied)
     with pytest.raises(Forbidden, match="become: true"):
-        Register()
+        assert not Register().owned
 
 
 SERVICE = [0, 2, 6, "c000020a", 80]
@@ -166,7 +166,7 @@ SERVICE = [0, 2, 6, "c000020a", 80]
 def test_a_record_that_is_none_is_told(claimed: Register, held: str) -> None:
     Path(claimed.path).write_text(held, encoding="utf-8")
     with pytest.raises(IpvsError, match=r"the ownership file .*\.owned cannot be understood .*: remove it, and"):
-        Register()
+        assert not Register().owned
 
 
 # what becomes of a claim

@@ -45,7 +45,7 @@ def test_the_text_of_marks() -> None:
             {**MARK, "fwmark": 9, "addresses": ["192.0.2.12"], "interfaces": ["eth0.100"]},
         )
         == """\
-  map tcp {
+  map to_tcp {
     type ipv4_addr . inet_service : mark
     flags interval
     elements = {
@@ -55,14 +55,14 @@ def test_the_text_of_marks() -> None:
       192.0.2.11 . 53 : 8
     }
   }
-  map tcp_on_eth0.100 {
+  map to_tcp_on_eth0.100 {
     type ipv4_addr . inet_service : mark
     flags interval
     elements = {
       192.0.2.12 . 0-65535 : 9
     }
   }
-  map udp {
+  map to_udp {
     type ipv4_addr . inet_service : mark
     flags interval
     elements = {
@@ -71,9 +71,9 @@ def test_the_text_of_marks() -> None:
   }
   chain prerouting {
     type filter hook prerouting priority mangle; policy accept;
-    meta mark set ip daddr . tcp dport map @tcp comment "l4lb.ipvs DIGEST"
-    iifname "eth0.100" meta mark set ip daddr . tcp dport map @tcp_on_eth0.100
-    meta mark set ip daddr . udp dport map @udp
+    meta mark set ip daddr . tcp dport map @to_tcp comment "l4lb.ipvs DIGEST"
+    iifname "eth0.100" meta mark set ip daddr . tcp dport map @to_tcp_on_eth0.100
+    meta mark set ip daddr . udp dport map @to_udp
   }
 """
     )
@@ -90,7 +90,7 @@ def test_the_text_of_connection_marks() -> None:
             family=socket.AF_INET6,
         )
         == """\
-  map tcp_from {
+  map to_tcp_from {
     type ether_addr . ipv6_addr . inet_service : mark
     flags interval
     elements = {
@@ -98,7 +98,7 @@ def test_the_text_of_connection_marks() -> None:
       00:00:5e:00:53:02 . 2001:db8:1::11 . 8443 : 8
     }
   }
-  map tcp_on_eth1 {
+  map to_tcp_on_eth1 {
     type ipv6_addr . inet_service : mark
     flags interval
     elements = {
@@ -107,8 +107,8 @@ def test_the_text_of_connection_marks() -> None:
   }
   chain prerouting {
     type filter hook prerouting priority mangle; policy accept;
-    ct mark set ether saddr . ip6 daddr . tcp dport map @tcp_from comment "l4lb.ipvs DIGEST"
-    iifname "eth1" ct mark set ip6 daddr . tcp dport map @tcp_on_eth1
+    ct mark set ether saddr . ip6 daddr . tcp dport map @to_tcp_from comment "l4lb.ipvs DIGEST"
+    iifname "eth1" ct mark set ip6 daddr . tcp dport map @to_tcp_on_eth1
   }
   chain output {
     type route hook output priority mangle; policy accept;
@@ -123,7 +123,7 @@ def test_the_text_of_what_is_not_tracked() -> None:
     assert (
         body(UNTRACKED, {"addresses": ["192.0.2.10", "2001:db8::10"], "ports": [80]})
         == """\
-  set tcp {
+  set to_tcp {
     type ipv4_addr . inet_service
     flags interval
     elements = {
@@ -132,7 +132,7 @@ def test_the_text_of_what_is_not_tracked() -> None:
   }
   chain prerouting {
     type filter hook prerouting priority raw; policy accept;
-    ip daddr . tcp dport @tcp notrack comment "l4lb.ipvs DIGEST"
+    ip daddr . tcp dport @to_tcp notrack comment "l4lb.ipvs DIGEST"
   }
 """
     )
@@ -158,7 +158,7 @@ def test_ranges_are_joined(ports: list[object], joined: list[object]) -> None:
 def test_what_is_not_given_is_any() -> None:
     (traffic,) = parse(UNTRACKED, {"addresses": ["192.0.2.10"]})
     assert _traffic.params(UNTRACKED, traffic) == {"addresses": ["192.0.2.10"], "protocols": ["tcp"]}
-    assert list(elements(UNTRACKED, {"addresses": ["192.0.2.10"]})) == [Element("tcp", ("192.0.2.10", 0, 65535))]
+    assert list(elements(UNTRACKED, {"addresses": ["192.0.2.10"]})) == [Element("to_tcp", ("192.0.2.10", 0, 65535))]
 
 
 @pytest.mark.parametrize(

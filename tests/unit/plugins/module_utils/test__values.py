@@ -213,3 +213,24 @@ def test_a_list_has_a_limit() -> None:
 def test_options_not_given_are_left_out() -> None:
     params = {"address": "192.0.2.1", "port": None, "one_packet": False, "state": "present"}
     assert _values.given(params, ("address", "port", "one_packet")) == {"address": "192.0.2.1", "one_packet": False}
+
+
+@pytest.mark.parametrize(
+    "value", [{"address": "192.0.2.1"}, {"address": "192.0.2.1", "port": 80}, {"port": "80", "address": "2001:db8::1"}]
+)
+def test_a_good_record_is_parsed_as_any_other(value: dict[str, Any]) -> None:
+    findings = Findings()
+    good = _values.good_record(FIELDS)(value)
+    assert good == _values.record(FIELDS, value, "", findings)
+    assert not findings.problems
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, [], "x", {}, {"port": 80}, {"address": "192.0.2.1", "x": 1}, {"address": "192.0.2.1", "port": None}],
+)
+def test_any_other_record_is_left_to_the_one_that_tells(value: object) -> None:
+    findings = Findings()
+    _values.record(FIELDS, value, "", findings)
+    assert findings.problems
+    assert _values.good_record(FIELDS)(value) is None

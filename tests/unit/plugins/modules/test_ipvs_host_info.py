@@ -104,6 +104,36 @@ def test_default_routes_are_told_by_their_next_hops(read: Callable[..., dict[str
     ]
 
 
+def test_rules_and_routes_of_this_collection_are_told(read: Callable[..., dict[str, Any]]) -> None:
+    rules = [
+        {"priority": 0, "src": "all", "table": "local"},
+        {"priority": 76, "src": "192.0.2.1", "table": "76", "protocol": "static"},
+        {"priority": 7600, "src": "192.0.2.1", "ipproto": "tcp", "sport": 80, "table": "7600", "protocol": "76"},
+        {"priority": 7601, "src": "all", "fwmark": "0x1db0", "table": "7601", "protocol": "76"},
+        {"priority": 7602, "src": "192.0.2.0", "srclen": 24, "table": "7600", "protocol": "76"},
+    ]
+    routes = [
+        {"dst": "default", "gateway": "192.0.2.254", "dev": "eth0", "table": "7600", "flags": []},
+        {"type": "throw", "dst": "203.0.113.0/24", "table": "7600", "flags": []},
+        {"dst": "198.51.100.9", "gateway": "192.0.2.254", "dev": "eth0", "flags": []},
+    ]
+    outputs = {
+        "ip -j -4 rule show": json.dumps(rules),
+        "ip -j -4 route show table all proto 76": json.dumps(routes),
+    }
+    found = read(**outputs)
+    assert [tuple(rule.values()) for rule in found["rules"]] == [
+        ("ipv4", 7600, "7600", "192.0.2.1", "tcp", 80, 0),
+        ("ipv4", 7601, "7601", "", "", 0, 7600),
+        ("ipv4", 7602, "7600", "192.0.2.0/24", "", 0, 0),
+    ]
+    assert [tuple(route.values()) for route in found["routes"]] == [
+        ("ipv4", "7600", "default", "unicast", "192.0.2.254"),
+        ("ipv4", "7600", "203.0.113.0/24", "throw", ""),
+        ("ipv4", "main", "198.51.100.9", "unicast", "192.0.2.254"),
+    ]
+
+
 def test_sysctls_of_every_interface_are_told(host: Path, read: Callable[..., dict[str, Any]]) -> None:
     for path, value in (
         ("ipv4/conf/all/arp_ignore", "1"),
@@ -223,8 +253,10 @@ def test_chains_that_jump_in_a_circle_end(read: Callable[..., dict[str, Any]]) -
 
 
 def test_our_own_tables_are_left_out(read: Callable[..., dict[str, Any]]) -> None:
-    ours = [chain("l4lb_snat", "out", **POSTROUTING), rule("l4lb_snat", "out", {"masquerade": None})]
-    assert read(ruleset=ours)["source_nat"] == []
+    table = {"table": {"family": "ip", "name": "l4lb_snat", "handle": 1}}
+    ours = [table, chain("l4lb_snat", "out", **POSTROUTING), rule("l4lb_snat", "out", {"masquerade": None})]
+    found = read(ruleset=ours)
+    assert (found["source_nat"], found["tables"]) == ([], ["l4lb_snat"])
 
 
 @pytest.mark.parametrize(("rules", "accepts"), [("", False), ("\n-A FORWARD -j ACCEPT", True)])
@@ -258,7 +290,7 @@ def test_keepalived_owns_the_table_if_it_runs_with_virtual_servers(host: Path) -
 
 
 def test_the_way_in_is_found_at_the_nearest_parent_that_knows_it(host: Path) -> None:
-    assert _host.management_connection() is None
+    assert _host.management_connection() is _host.management_client() is None
     for process, parent, environment in (
         (os.getpid(), 70, "PATH=/bin\0"),
         (70, 60, "A=b\0SSH_CONNECTION=203.0.113.9 50000 192.0.2.1 22\0"),
@@ -269,3 +301,4 @@ def test_the_way_in_is_found_at_the_nearest_parent_that_knows_it(host: Path) -> 
         (directory / "environ").write_text(environment)
         (directory / "status").write_text(f"Name:\tx\nPPid:\t{parent}\n")
     assert _host.management_connection() == {"address": "192.0.2.1", "port": 22}
+    assert _host.management_client() == {"address": "203.0.113.9", "port": 50000}

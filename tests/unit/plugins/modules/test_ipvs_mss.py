@@ -67,8 +67,8 @@ table ip l4lb_mss {
   }
   chain postrouting {
     type filter hook postrouting priority mangle; policy accept;
-    ip saddr @clamp_536 tcp flags & (fin | syn | rst) == syn tcp option maxseg size set 536 comment "l4lb.ipvs DIGEST"
-    ip saddr @clamp_1440 tcp flags & (fin | syn | rst) == syn tcp option maxseg size set 1440
+    ip saddr @clamp_536 tcp flags syn / fin,syn,rst tcp option maxseg size set 536 comment "l4lb.ipvs DIGEST"
+    ip saddr @clamp_1440 tcp flags syn / fin,syn,rst tcp option maxseg size set 1440
   }
 }
 table ip6 l4lb_mss
@@ -82,7 +82,7 @@ table ip6 l4lb_mss {
   }
   chain postrouting {
     type filter hook postrouting priority mangle; policy accept;
-    ip6 saddr @clamp_1420 tcp flags & (fin | syn | rst) == syn tcp option maxseg size set 1420 comment \
+    ip6 saddr @clamp_1420 tcp flags syn / fin,syn,rst tcp option maxseg size set 1420 comment \
 "l4lb.ipvs DIGEST"
   }
 }

@@ -106,13 +106,17 @@ def test_only_the_table_that_differs_is_replaced(nft: FakeNft, run: Any) -> None
 def test_what_is_not_listed_is_kept_unless_it_is_purged(nft: FakeNft, run: Any) -> None:
     run(flows=[FLOW, FLOW6])
     kept = run(flows=[{**FLOW, "source": "192.0.2.10"}], purge="none")
+    assert kept["unlisted"] == 1
     assert kept["diff"]["after"].splitlines() == [
         "table ip l4lb_snat: tcp 192.0.2.10:443 -> 198.51.100.11:8443 snat to 192.0.2.10",
         "table ip6 l4lb_snat: udp [2001:db8::10]:53 -> [2001:db8:1::11]:53 snat to 2001:db8:1::1",
     ]
-    assert not run(flows=[], purge="none")["changed"]
-    assert run(flows=[], purge="owned")["changed"]
+    left = run(flows=[], purge="none")
+    assert (left["changed"], left["unlisted"]) == (False, 2)
+    gone = run(flows=[], purge="owned")
+    assert (gone["changed"], gone["unlisted"]) == (True, 2)
     assert nft.tables == {}
+    assert run(flows=[FLOW], purge="none")["unlisted"] == 0
 
 
 def test_check_mode_does_not_load_nf_tables(nft: FakeNft, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,10 +169,17 @@ def test_ownership_ends_with_the_boot_and_at_the_namespace(
 def test_a_record_that_is_none_stops_the_task(run_main: Any, kernel: Kernel, purge: str) -> None:
     changed(run_main(main, {"services": [WEB]}))
     record().write_text("{")
-    kernel.commands.clear()
-    result = run_main(main, {"services": [], "purge": purge})
+    result = run_main(main, {"services": [DNS], "purge": purge})
     assert "cannot be understood" in result["msg"]
-    assert kernel.commands == []
+    assert kernel.save() == WEB_LINES
+
+
+def test_a_task_that_needs_no_record_does_not_read_it(run_main: Any, kernel: Kernel) -> None:
+    changed(run_main(main, {"services": [WEB]}))
+    record().write_text("{")
+    heavy = {**WEB, "servers": [{"address": "198.51.100.11", "weight": 7}]}
+    changed(run_main(main, {"services": [heavy]}))
+    assert changed(run_main(main, {"services": [heavy]})) == []
 
 
 class Crash(BaseException):

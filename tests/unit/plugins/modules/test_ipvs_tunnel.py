@@ -170,7 +170,7 @@ VARIANTS = [
         {"type": "gue", "local": LOCAL6, "ports": [6080], "family": "ipv6"},
         ("ip6tnl", 41),
         "type ip6tnl mode ip6ip6",
-        ["fou", "fou6", "ip6_tunnel"],
+        ["fou", "ip6_tunnel"],
     ),
 ]
 
@@ -332,6 +332,7 @@ def test_addresses_of_somebody_else_keep_a_device(host: FakeHost, run: Any) -> N
     host.held += [
         Address(ip("192.0.2.10"), "ipvs4", 32),
         Address(ip("fe80::1"), "ipvs4", 64, scope="link", protocol=2),
+        Address(ip("::198.51.100.11"), "ipvs4", 96, protocol=0),
         Address(ip("192.0.2.66"), "ipvs4", 32, protocol=0),
     ]
     refused = run(tunnels=[IPIP], state="absent")

@@ -375,6 +375,14 @@ def test_bad_interfaces_of_a_purge_are_told(host: Host, run: Any, params: Any, p
     assert run(vips=[VIP], **params)["msg"] == problem
 
 
+def test_tells_its_own_that_are_not_listed(host: Host, run: Any) -> None:
+    run(vips=[VIP, VIP6])
+    [unlisted] = run(vips=[VIP])["unlisted"]
+    assert (unlisted["address"], unlisted["interface"], unlisted["prefix"]) == ("2001:db8::10", "eth0", 128)
+    assert run(vips=[unlisted], state="absent")["operations"] == ["remove 2001:db8::10/128 dev eth0 scope global"]
+    assert run(vips=[VIP])["unlisted"] == []
+
+
 def test_an_empty_list_does_not_purge_everything(host: Host, run: Any) -> None:
     assert not run(vips=[], purge="owned")["failed"]
     run(**VIP)

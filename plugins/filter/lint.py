@@ -1,0 +1,111 @@
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: lint
+short_description: Check how services, directors and backends fit together
+version_added: 0.1.0
+author:
+  - The l4lb.ipvs authors (@l4lb)
+description:
+  - Checks C(ipvs_services) against the rest of the inventory before any host is touched, and tells everything at once,
+    each sentence with the services and the way out.
+  - What a single service breaks is refused by P(l4lb.ipvs.resolve_services#filter), which this filter calls first.
+  - "The addresses of a host are those in its variables C(ansible_host), C(ipvs_address), C(ipvs_address6),
+    C(ipvs_backend_addresses), C(ipvs_networks) and in those that C(servers_from) names. Loopback addresses do not
+    count."
+  - The networks of a host are those in its variable C(ipvs_networks), a list of C(address/prefix), where the address
+    is the host's own or that of the network; without it, those in its facts if they are there. The same network on two
+    hosts is one segment.
+  - The guide on the check of the topology lists all checks.
+positional: _input
+options:
+  _input:
+    description: The services, as P(l4lb.ipvs.resolve_services#filter) takes them.
+    type: list
+    elements: dict
+    required: true
+  hostvars:
+    description: The variables of all hosts, C(hostvars).
+    type: dict
+    required: true
+  groups:
+    description: The groups of the inventory, C(groups).
+    type: dict
+    required: true
+  pools:
+    description:
+      - The named pools of servers that C(pool) refers to. Each is a dict of C(servers), C(servers_from) or both.
+    type: dict
+    default: {}
+  directors:
+    description:
+      - The hosts that carry the services without C(directors). By default the group C(ipvs_directors).
+    type: list
+    elements: str
+  backends:
+    description:
+      - The hosts that get the role of backends. By default the group C(ipvs_backends).
+    type: list
+    elements: str
+  allow:
+    description: The checks whose problems are to be warnings.
+    type: list
+    elements: str
+    default: []
+seealso:
+  - plugin: l4lb.ipvs.resolve_services
+    plugin_type: filter
+"""
+
+EXAMPLES = r"""
+- name: Check the inventory
+  ansible.builtin.assert:
+    that: verdict.problems | length == 0
+    fail_msg: "{{ verdict.problems | join('; ') }}"
+  vars:
+    verdict: "{{ ipvs_services | l4lb.ipvs.lint(hostvars=hostvars, groups=groups) }}"
+"""
+
+RETURN = r"""
+_value:
+  description:
+    - C(problems), C(warnings) and C(not_checked), what could not be checked and what would have to be known for it.
+      Each is a list of sentences.
+  type: dict
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable, Optional
+
+from ansible.errors import AnsibleFilterError
+
+from ..module_utils._errors import InvalidInput
+from ..plugin_utils import _lint
+from ..plugin_utils._resolve import Inventory
+
+
+def lint(
+    services: object,
+    hostvars: Mapping[str, Mapping[str, Any]],
+    groups: Mapping[str, Sequence[str]],
+    pools: Optional[Mapping[str, Any]] = None,
+    directors: Optional[Sequence[str]] = None,
+    backends: Optional[Sequence[str]] = None,
+    allow: Sequence[str] = (),
+) -> dict[str, list[str]]:
+    """The filter of this name; see DOCUMENTATION."""
+    try:
+        return _lint.lint(services, Inventory(hostvars, groups, pools or {}), directors, backends, allow)._asdict()
+    except InvalidInput as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+class FilterModule:
+    """What Ansible looks for in a filter plugin."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"lint": lint}

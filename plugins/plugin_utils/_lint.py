@@ -1,0 +1,598 @@
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection: nothing outside l4lb.ipvs may import it.
+
+"""What services, directors and backends would do to each other, from the inventory alone: pure, before any host is
+touched.
+
+What a single service breaks, the model refuses already; the checks here are about how the parts meet. Each of them is
+an entry of :data:`CHECKS`, which the documentation repeats word for word.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Optional, Union
+
+from ..module_utils import _model, _traffic, _values
+from ..module_utils._errors import MAX_LISTED, BadValue, Findings
+from ..module_utils._model import AF_INET, FORWARDS, PROTOCOLS, Server
+from ..module_utils._traffic import Traffic
+from ._resolve import Inventory, Resolved, resolve
+
+Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
+
+#: Variables of a host that hold addresses of its own, besides those that ``servers_from`` names.
+ADDRESS_VARIABLES = ("ansible_host", "ipvs_address", "ipvs_address6", "ipvs_backend_addresses")
+#: The variable of a host that states its networks: ``address/prefix``, its own address or that of the network.
+NETWORKS_VARIABLE = "ipvs_networks"
+VIP_VARIABLE = "ipvs_director_vip"
+RETURN_VIA_VARIABLE = "ipvs_backend_return_via"
+ALLOW_VARIABLE = "ipvs_lint_allow"
+MAX_NAMED = 3  # servers, hosts or services in one sentence; more are counted
+MAX_NETWORKS = 1000
+FTP = 21
+
+
+class Check(NamedTuple):
+    """One rule. ``problem`` says whether it refuses (else it warns); ``rule`` is what is wrong, with the names to fill
+    in; ``remedy`` is the way out.
+    """
+
+    name: str
+    problem: bool
+    rule: str
+    remedy: str
+
+
+CHECKS = {
+    check.name: check
+    for check in (
+        Check(
+            "off_subnet",
+            True,
+            "{servers}: in no network of {director}, and forward dr reaches neighbours only",
+            "use forward tun, or move the servers, or correct ipvs_networks of the director",
+        ),
+        Check(
+            "no_return_path",
+            True,
+            "{servers}: in {network} as the VIP is, with return_path none, so the answers go past the director",
+            "use return_path snat (the default), route or policy",
+        ),
+        Check(
+            "no_return_via",
+            True,
+            "{servers}: return_path {path} without a return_via of {family}",
+            "name the director's address in the network of the servers in return_via of the service, or in "
+            "ipvs_backend_return_via of the hosts",
+        ),
+        Check(
+            "vip_is_real",
+            True,
+            "the VIP {vip} is an address of {owner} as well",
+            "give the service or the host another address",
+        ),
+        Check(
+            "two_holders",
+            True,
+            "{directors} all hold the VIP {vip}{where}",
+            "set ipvs_director_vip to standby or external on all of them but one, or, if they are on different "
+            "segments, say so in their ipvs_networks",
+        ),
+        Check(
+            "localnode",
+            True,
+            "{servers}: a director of the service ({directors}), which balances once more what another director sends "
+            "it with forward {forward}",
+            "take it out of the servers, use forward nat, or have other directors carry the service",
+        ),
+        Check(
+            "shadowed",
+            True,
+            "never sees a packet, for {other} takes them all, and marks are looked up first",
+            "leave its address and port out of the mark, or remove it",
+        ),
+        Check(
+            "partly_shadowed",
+            False,
+            "does not see what {other} takes of its packets, for marks are looked up first",
+            "leave its address and ports out of the mark if that is not meant",
+        ),
+        Check(
+            "port_zero",
+            False,
+            "does not see {ports}, which {other} takes, for an exact port is looked up before port 0",
+            "remove the other service if that is not meant",
+        ),
+        Check(
+            "gateway_in_subnet",
+            False,
+            "{servers}: in {network} as the VIP is, with return_path gateway, so clients in that network get their "
+            "answers past the director",
+            "have clients behind a router only, or use return_path snat, route or policy",
+        ),
+        Check(
+            "tracked",
+            False,
+            "forward {forward} by a mark that others set, while the source NAT of {other} has connections tracked, in "
+            "which only one direction of these would be seen: they turn invalid",
+            "state its traffic in mark, so that it is exempted, or drop nothing for being invalid",
+        ),
+        Check(
+            "foreign_server",
+            False,
+            "{servers}: of no host in the inventory, so nothing is prepared there",
+            "add the hosts with these addresses in ipvs_address or ipvs_backend_addresses, or prepare them by hand",
+        ),
+        Check(
+            "no_backend",
+            False,
+            "{servers}: of no host among the backends, so nothing is prepared there",
+            "add the hosts to the group ipvs_backends, or prepare them by hand",
+        ),
+    )
+}
+
+
+class Verdict(NamedTuple):
+    """What was found: sentences, each naming the services and the way out."""
+
+    problems: list[str]
+    warnings: list[str]
+    not_checked: list[str]
+
+
+class _Host(NamedTuple):
+    """What the inventory tells of a host; it need not tell all."""
+
+    addresses: frozenset[bytes]
+    networks: frozenset[Network]
+    return_via: Sequence[object]
+    holds_vips: bool
+
+
+class _Service(NamedTuple):
+    """A plain service, the hosts that carry it and, for one by firewall mark, the traffic that gets the mark, where
+    that is stated.
+    """
+
+    resolved: Resolved
+    directors: tuple[str, ...]
+    traffic: Optional[Traffic]
+
+    @property
+    def key(self) -> _model.ServiceKey:
+        return self.resolved.entry.service.key
+
+    @property
+    def label(self) -> str:
+        name, text = self.resolved.plain.get("name"), _model.key_text(self.key)
+        return f"{name} ({text})" if name else text
+
+    @property
+    def vips(self) -> set[bytes]:
+        return set(self.traffic.addresses) if self.traffic else {self.key.address} - {b""}
+
+    def servers(self, *forwards: str) -> list[Server]:
+        """Those of these forwarding methods, in canonical order. A loopback address is the director itself."""
+        numbers = {FORWARDS[word] for word in forwards}
+        servers = sorted(self.resolved.entry.servers.items())
+        return [one for key, one in servers if one.forward in numbers and not _values.is_loopback(key.address)]
+
+
+class _Found(NamedTuple):
+    """A check that fails for a service. The facts fill the check's rule."""
+
+    check: str
+    service: _Service
+    facts: dict[str, str]
+
+
+class _Fleet:
+    """The hosts of the inventory, and what of them nobody knows."""
+
+    def __init__(self, services: object, inventory: Inventory, backends: Iterable[str], findings: Findings) -> None:
+        variables = {*ADDRESS_VARIABLES, *_address_variables(services), *_address_variables(inventory.pools)}
+        self.backends = frozenset(backends)
+        self.hosts: dict[str, _Host] = {}
+        self.owners: dict[bytes, list[str]] = {}
+        #: What could not be checked, with the hosts whose networks are not known.
+        self.unknown: dict[str, set[str]] = {}
+        for name in inventory.hostvars:
+            known = inventory.hostvars[name]
+            self.hosts[name] = _host(name, known, variables, findings)
+            for address in self.hosts[name].addresses:
+                self.owners.setdefault(address, []).append(name)
+
+    def networks(self, name: str, family: int) -> list[Network]:
+        """The networks of a host that are known, of one family."""
+        version = 4 if family == AF_INET else 6
+        return [network for network in self.hosts[name].networks if network.version == version]
+
+
+def lint(
+    services: object,
+    inventory: Inventory,
+    directors: Optional[Sequence[str]] = None,
+    backends: Optional[Sequence[str]] = None,
+    allow: Sequence[str] = (),
+) -> Verdict:
+    """Everything that services, directors and backends would do to each other.
+
+    ``directors`` carry the services that name no group of their own, by default the group ``ipvs_directors``;
+    ``backends`` are the hosts that get the backend's role, by default the group ``ipvs_backends``. ``allow`` names the
+    checks whose problems are to be warnings.
+
+    :raises InvalidInput: the services, the networks of a host or ``allow`` break a rule.
+    """
+    findings = Findings()
+    for i, word in enumerate(allow):
+        if word not in CHECKS or not CHECKS[word].problem:
+            known = ", ".join(check.name for check in CHECKS.values() if check.problem)
+            findings.problem(f"{ALLOW_VARIABLE}[{i}]", f"must be one of {known}", word)
+    resolved = resolve(services, inventory)
+    if directors is None:
+        directors = inventory.groups.get("ipvs_directors", ())
+    if backends is None:
+        backends = inventory.groups.get("ipvs_backends", ())
+    fleet = _Fleet(services, inventory, backends, findings)
+    carried = [
+        _Service(
+            one,
+            tuple(inventory.groups[one.written["directors"]] if "directors" in one.written else directors),
+            _marked(one, findings),
+        )
+        for one in resolved
+    ]
+    findings.raise_problems()
+    found = [
+        *_each(carried, fleet),
+        *_vips_of_others(carried, fleet),
+        *_holders(carried, fleet),
+        *_shadows(carried),
+        *_tracked(carried),
+    ]
+    return _verdict(found, carried, fleet, allow)
+
+
+def _marked(resolved: Resolved, findings: Findings) -> Optional[Traffic]:
+    """The traffic of a service by firewall mark, if it is stated."""
+    if "mark" not in resolved.written or "fwmark" not in resolved.written:
+        return None
+    mark, key = resolved.written["mark"], _model.key_params(resolved.entry.service.key)
+    where = f"{_model.key_text(resolved.entry.service.key)} mark"
+    return _traffic.parse_one(_traffic.MARKS, {**mark, **key} if isinstance(mark, Mapping) else mark, where, findings)
+
+
+def _verdict(found: Iterable[_Found], carried: Iterable[_Service], fleet: _Fleet, allow: Sequence[str]) -> Verdict:
+    """The findings as sentences, one for all services with the same."""
+    labels: dict[tuple[str, str], list[str]] = {}
+    for one in found:
+        labels.setdefault((one.check, CHECKS[one.check].rule.format(**one.facts)), []).append(one.service.label)
+    problems, warnings = [], []
+    for (name, rule), services in labels.items():
+        check = CHECKS[name]
+        text = f"{_listed('service', services)}: {rule}: {check.remedy}"
+        if not check.problem or name in allow:
+            warnings.append(text)
+        else:
+            problems.append(f"{text} (to accept it, name {name} in {ALLOW_VARIABLE})")
+    hosts: dict[str, list[str]] = {}
+    for host in sorted(fleet.unknown):
+        hosts.setdefault(", ".join(sorted(fleet.unknown[host])), []).append(host)
+    not_checked = [
+        f"not checked: {checks}, for the networks of {_listed('host', names)} are not known: state them in "
+        f"{NETWORKS_VARIABLE} of the {'host' if len(names) == 1 else 'hosts'}"
+        for checks, names in hosts.items()
+    ]
+    unmarked = [service.label for service in carried if service.key.fwmark and not service.traffic]
+    if unmarked:
+        not_checked.append(
+            "not checked: shadowed, two_holders, vip_is_real, for the traffic of "
+            f"{_listed('service', unmarked)} is not known: state it in mark"
+        )
+    return Verdict(*(_capped(sentences) for sentences in (problems, warnings, not_checked)))
+
+
+def _capped(sentences: list[str]) -> list[str]:
+    more = len(sentences) - MAX_LISTED
+    return [*sentences[:MAX_LISTED], f"... and {more} more"] if more > 0 else sentences
+
+
+def _listed(noun: str, names: Sequence[str]) -> str:
+    return f"{noun}{'s' if len(names) > 1 else ''} {_some(names)}"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - MAX_NAMED
+    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+# what the inventory tells of hosts
+
+
+def _address_variables(content: object) -> Iterator[str]:
+    """The names of the variables that ``servers_from`` takes addresses from, in services or pools."""
+    items = content.values() if isinstance(content, Mapping) else content
+    for item in items if isinstance(items, Iterable) else ():
+        source = item.get("servers_from") if isinstance(item, Mapping) else None
+        if isinstance(source, Mapping) and isinstance(source.get("address"), str):
+            yield source["address"]
+
+
+def _host(name: str, known: Mapping[str, Any], variables: Iterable[str], findings: Findings) -> _Host:
+    written = [name]
+    for variable in variables:
+        value = known.get(variable, ())
+        written += value if isinstance(value, (list, tuple)) else [value]
+    addresses = {packed for packed in map(_packed, written) if packed and not _values.is_loopback(packed)}
+    networks = set(() if NETWORKS_VARIABLE in known else _networks_of_facts(known.get("ansible_facts", {})))
+    path = f"hostvars.{name}.{NETWORKS_VARIABLE}"
+    for i, value in enumerate(_values.records(known.get(NETWORKS_VARIABLE, []), path, findings, MAX_NETWORKS)):
+        try:
+            stated = _stated(value)
+        except ValueError:
+            findings.problem(f"{path}[{i}]", "must be a network, as address/prefix length", value)
+            continue
+        networks.add(stated.network)
+        if stated.ip != stated.network.network_address:
+            addresses.add(stated.ip.packed)
+    holds = known.get(VIP_VARIABLE, "hold") == "hold"
+    return _Host(frozenset(addresses), frozenset(networks), known.get(RETURN_VIA_VARIABLE, ()), holds)
+
+
+def _packed(value: object) -> Optional[bytes]:
+    try:
+        return _values.unicast(value)
+    except BadValue:
+        return None
+
+
+def _stated(value: object) -> Any:
+    if not isinstance(value, str) or "/" not in value:
+        raise ValueError
+    return ipaddress.ip_interface(value)
+
+
+def _networks_of_facts(facts: Mapping[str, Any]) -> Iterator[Network]:
+    """The networks among the facts of a host, if they were gathered. VIPs there are whole addresses or within a network
+    that is there anyway.
+    """
+    for name in facts.get("interfaces", ()):
+        interface = facts.get(name.replace("-", "_").replace(":", "_"), {})
+        for one in [interface.get("ipv4", {}), *interface.get("ipv4_secondaries", ()), *interface.get("ipv6", ())]:
+            length = one.get("prefix") or one.get("netmask")
+            if name != "lo" and "address" in one and length and one.get("scope") != "link":
+                network: Network = ipaddress.ip_network(f"{one['address']}/{length}", strict=False)
+                if network.prefixlen < network.max_prefixlen:
+                    yield network
+
+
+# checks
+
+
+def _each(carried: Iterable[_Service], fleet: _Fleet) -> Iterator[_Found]:
+    """The checks that one service fails or passes by itself."""
+    for service in carried:
+        for check in (_off_subnet, _return_paths, _gateways, _local, _prepared):
+            for name, facts in check(service, fleet):
+                yield _Found(name, service, facts)
+
+
+_Facts = Iterator[tuple[str, dict[str, str]]]
+
+
+def _off_subnet(service: _Service, fleet: _Fleet) -> _Facts:
+    servers = service.servers("dr")
+    for director in service.directors if servers else ():
+        networks = fleet.networks(director, service.key.family)
+        if not networks:
+            fleet.unknown.setdefault(director, set()).add("off_subnet")
+            continue
+        off = [
+            server
+            for server in servers
+            if not _holding(networks, server.key.address) and director not in fleet.owners.get(server.key.address, ())
+        ]
+        if off:
+            yield "off_subnet", {"servers": _shown(off), "director": director}
+
+
+def _return_paths(service: _Service, fleet: _Fleet) -> _Facts:
+    """Where VIP and servers are neighbours, a client may be one as well: its answers must be made to come back."""
+    checks = {"none": "no_return_path", "gateway": "gateway_in_subnet"}
+    paths = service.resolved.return_paths
+    near: dict[tuple[str, str], list[Server]] = {}
+    for server in service.servers("nat"):
+        check = checks.get(paths[server.key])
+        if check is None:
+            continue
+        hosts = [*service.directors, *fleet.owners.get(server.key.address, ())]
+        networks = [network for host in hosts for network in fleet.networks(host, server.key.family)]
+        if not networks:
+            for host in service.directors:
+                fleet.unknown.setdefault(host, set()).add(check)
+        shared = {
+            str(network)
+            for vip in service.vips
+            for network in set(_holding(networks, vip)) & set(_holding(networks, server.key.address))
+        }
+        if shared:
+            near.setdefault((check, min(shared)), []).append(server)
+    for (check, network), servers in near.items():
+        yield check, {"servers": _shown(servers), "network": network}
+
+
+def _gateways(service: _Service, fleet: _Fleet) -> _Facts:
+    """A route back needs a gateway, which only the user knows: the director may have many addresses."""
+    missing: dict[tuple[str, str], list[Server]] = {}
+    for server in service.servers("nat"):
+        path = service.resolved.return_paths[server.key]
+        if path in ("route", "policy") and not _told(service, server, fleet):
+            family = "IPv4" if server.key.family == AF_INET else "IPv6"
+            missing.setdefault((path, family), []).append(server)
+    for (path, family), servers in missing.items():
+        yield "no_return_via", {"servers": _shown(servers), "path": path, "family": family}
+
+
+def _told(service: _Service, server: Server, fleet: _Fleet) -> bool:
+    """Whether the service, or else each of the hosts, tells a gateway of the server's family."""
+    stated: list[Sequence[object]]
+    if service.resolved.return_via is not None:
+        stated = [service.resolved.return_via]
+    else:
+        stated = [fleet.hosts[host].return_via for host in fleet.owners.get(server.key.address, ())]
+    size = len(server.key.address)
+    return all(any(packed and len(packed) == size for packed in map(_packed, via)) for via in stated)
+
+
+def _local(service: _Service, fleet: _Fleet) -> _Facts:
+    for forward in ("dr", "tun"):
+        local = {
+            server: sorted({*fleet.owners.get(server.key.address, ())} & {*service.directors})
+            for server in service.servers(forward)
+        }
+        servers = [server for server, directors in local.items() if directors]
+        if servers:
+            directors = sorted({director for server in servers for director in local[server]})
+            yield "localnode", {"servers": _shown(servers), "directors": _some(directors), "forward": forward}
+
+
+def _prepared(service: _Service, fleet: _Fleet) -> _Facts:
+    """Servers that the backend's role does not reach. A server of source NAT needs no preparation; yet where there
+    are backends, one that belongs to nobody is likely to be a slip.
+    """
+    foreign, others = [], []
+    for server in service.servers("nat", "dr", "tun"):
+        owners = set(fleet.owners.get(server.key.address, ()))
+        needs = service.resolved.return_paths.get(server.key) not in ("snat", "none")
+        if not owners and (needs or fleet.backends):
+            foreign.append(server)
+        elif owners and needs and not owners & {*fleet.backends, *service.directors}:
+            others.append(server)
+    if foreign:
+        yield "foreign_server", {"servers": _shown(foreign)}
+    if others:
+        yield "no_backend", {"servers": _shown(others)}
+
+
+def _vips_of_others(carried: Sequence[_Service], fleet: _Fleet) -> Iterator[_Found]:
+    served: dict[bytes, list[_Service]] = {}
+    for service in carried:
+        for address in {key.address for key in service.resolved.entry.servers}:
+            served.setdefault(address, []).append(service)
+    for service in carried:
+        for vip in sorted(service.vips):
+            owners = sorted({*fleet.owners.get(vip, ())} - {*service.directors})
+            who = [f"host {host}" for host in owners]
+            if vip not in fleet.owners:
+                who = [f"a server of {other.label}" for other in served.get(vip, ()) if _meet(service, other)]
+            if who:
+                yield _Found("vip_is_real", service, {"vip": _values.show_address(vip), "owner": _some(who)})
+
+
+def _holders(carried: Sequence[_Service], fleet: _Fleet) -> Iterator[_Found]:
+    """Two holders of one VIP on one segment answer for it in turns. Directors whose networks are not known are taken
+    to be neighbours.
+    """
+    holders: dict[bytes, list[str]] = {}
+    for service in carried:
+        for vip in service.vips:
+            known = holders.setdefault(vip, [])
+            known += [host for host in service.directors if host not in known and fleet.hosts[host].holds_vips]
+    meetings = {vip: _meeting(hosts, fleet) for vip, hosts in holders.items()}
+    for service in carried:
+        for vip in sorted(service.vips):
+            if meetings[vip]:
+                yield _Found("two_holders", service, {"vip": _values.show_address(vip), **meetings[vip]})
+
+
+def _meeting(hosts: Sequence[str], fleet: _Fleet) -> dict[str, str]:
+    """Which of the hosts are neighbours of each other, and where; empty if none are."""
+    neighbours: set[str] = set()
+    where = ", and nothing tells that they are on different segments"
+    for one, other in itertools.combinations(hosts, 2):
+        networks = [fleet.hosts[host].networks for host in (one, other)]
+        shared = networks[0] & networks[1]
+        if shared or not all(networks):
+            neighbours |= {one, other}
+        if shared:
+            where = f" in {min(map(str, shared))}"
+    return {"directors": _some(sorted(neighbours)), "where": where} if neighbours else {}
+
+
+def _shadows(carried: Sequence[_Service]) -> Iterator[_Found]:
+    """Services that take the packets of others. The order of the look-up is that of ip_vs_service_find
+    (ip_vs_ctl.c): fwmark, exact port, for FTP's data port 21, port 0.
+    """
+    by_address: dict[bytes, list[_Service]] = {}
+    for service in carried:
+        by_address.setdefault(service.key.address, []).append(service)
+    for marked in carried:
+        traffic = marked.traffic
+        for address in traffic.addresses if traffic else ():
+            for service in by_address.get(address, ()):
+                check = _shadowed(service.key, traffic) if traffic and _meet(service, marked) else None
+                if check:
+                    yield _Found(check, service, {"other": marked.label})
+    for service in carried:
+        if service.key.port or service.key.fwmark:
+            continue
+        others = [
+            one
+            for one in by_address[service.key.address]
+            if one.key.port and one.key.protocol == service.key.protocol and _meet(service, one)
+        ]
+        if others:
+            ports = [str(port) for port in sorted({one.key.port for one in others})]
+            if service.key.protocol == PROTOCOLS["tcp"] and str(FTP) in ports:
+                ports += ["20", "those from 1024 on"]
+            facts = {"ports": _listed("port", ports), "other": _some([one.label for one in others])}
+            yield _Found("port_zero", service, facts)
+
+
+def _shadowed(key: _model.ServiceKey, traffic: Traffic) -> Optional[str]:
+    """The check that fails for a service on an address whose ``traffic`` is marked."""
+    protocol = next(word for word, number in PROTOCOLS.items() if number == key.protocol)
+    if protocol not in traffic.protocols:
+        return None
+    wanted = (key.port, key.port) if key.port else (1, _traffic.EVERY_PORT[1])
+    if not any(low <= wanted[1] and wanted[0] <= high for low, high in traffic.ports):
+        return None
+    # ranges that touch are one, so what is covered is covered by one
+    covered = any(low <= wanted[0] and wanted[1] <= high for low, high in traffic.ports)
+    return "shadowed" if covered and not traffic.interfaces else "partly_shadowed"
+
+
+def _tracked(carried: Sequence[_Service]) -> Iterator[_Found]:
+    """Directors that track connections for source NAT exempt those of dr and tun, if they know them."""
+    translated = [one for one in carried if "snat" in one.resolved.return_paths.values()]
+    for service in carried:
+        forwards = [forward for forward in ("dr", "tun") if service.servers(forward)]
+        if not service.key.fwmark or service.traffic or not forwards:
+            continue
+        others = [one.label for one in translated if _meet(service, one)]
+        if others:
+            yield _Found("tracked", service, {"forward": ", ".join(forwards), "other": _some(others)})
+
+
+def _meet(one: _Service, other: _Service) -> bool:
+    """Whether a table holds both services."""
+    return one.directors == other.directors or not {*one.directors}.isdisjoint(other.directors)
+
+
+def _holding(networks: Iterable[Network], address: bytes) -> list[Network]:
+    parsed = ipaddress.ip_address(address)
+    return [network for network in networks if parsed in network]
+
+
+def _shown(servers: Sequence[Server]) -> str:
+    return _listed("server", [_values.show_address(address) for address in _unique(servers)])
+
+
+def _unique(servers: Sequence[Server]) -> list[bytes]:
+    return list(dict.fromkeys(server.key.address for server in servers))

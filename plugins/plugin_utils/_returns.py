@@ -1,0 +1,253 @@
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection: nothing outside l4lb.ipvs may import it.
+
+"""How the answers of a NAT backend go back through its director: rules and routes, and the marks that lead to them.
+Pure.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Optional
+
+from ..module_utils import _model, _values
+from ..module_utils._errors import BadValue, Findings
+from ._duties import Duty, family_word
+from ._reading import Danger
+
+#: Which packets are the answers: those from the address, protocol and port of the server; all from its address; those
+#: of connections that came in from the director.
+MATCHES = ("service", "address", "connection")
+#: The first of the tables, marks and rule priorities that belong to this collection (ipvs_policy_route).
+FIRST_TABLE = 7600
+MAX_TABLES = 100
+MAIN = "main"
+
+
+class Settings(NamedTuple):
+    """What the user tells: networks to reach through the director (``to``, for return_path route), networks that stay
+    direct and what tells the answers apart (for policy), and the director's hardware addresses (for connection).
+    """
+
+    to: Sequence[str]
+    direct: Sequence[str]
+    match: str
+    macs: Sequence[str]
+
+
+def parse_settings(to: object, direct: object, match: object, macs: Sequence[str], findings: Findings) -> Settings:
+    """The role's variables; every problem goes to ``findings``."""
+    if match not in MATCHES:
+        findings.problem("ipvs_backend_return_match", f"must be one of {', '.join(MATCHES)}", match)
+    return Settings(
+        _networks(to, "ipvs_backend_return_to", findings),
+        _networks(direct, "ipvs_backend_return_direct", findings),
+        str(match),
+        macs,
+    )
+
+
+def _networks(value: object, path: str, findings: Findings) -> list[str]:
+    found = []
+    for i, written in enumerate(_values.records(value, path, findings, _model.MAX_SERVERS)):
+        try:
+            found.append(str(ipaddress.ip_network(_values.text(written))))
+        except BadValue as error:
+            findings.problem(f"{path}[{i}]", str(error), written)
+        except ValueError:
+            findings.problem(f"{path}[{i}]", "must be a network such as 203.0.113.0/24, without host bits", written)
+    return found
+
+
+def returning(duties: Sequence[Duty]) -> list[Duty]:
+    """Those whose answers pass a director as they are."""
+    return [duty for duty in duties if duty.return_path in ("gateway", "route", "policy")]
+
+
+def check(
+    duties: Sequence[Duty],
+    told: Settings,
+    gateways: Sequence[Mapping[str, Any]],
+    connection: Optional[Mapping[str, Any]],
+) -> list[Danger]:
+    """What keeps answers from going back."""
+    dangers = [
+        danger
+        for duty in returning(duties)
+        for danger in (_CHECKS[str(duty.return_path)](duty, told, gateways, connection))
+    ]
+    return list(dict.fromkeys(dangers + _clashes(duties, told)))
+
+
+def _via(duty: Duty) -> Optional[str]:
+    return duty.return_via.get(len(duty.server.key.address))
+
+
+def _check_gateway(duty: Duty, told: Settings, gateways: Any, connection: Any) -> list[Danger]:
+    found = [one["address"] for one in gateways if one["family"] == duty.family]
+    if _via(duty) in found or (_via(duty) is None and any(found)):
+        return []
+    wanted = f"the director {_via(duty)}" if _via(duty) else "a director"
+    shown = ", ".join(map(str, found)) or "none"
+    text = f"return_path gateway needs {wanted} as the {duty.family} default gateway, which is {shown}"
+    return [Danger(text, "gateway")]
+
+
+def _check_via(duty: Duty) -> list[Danger]:
+    if _via(duty):
+        return []
+    text = f"return_path {duty.return_path} needs an {duty.family} address of the director"
+    return [Danger(f"{text}: name it in return_via of the service, or in ipvs_backend_return_via")]
+
+
+def _check_route(duty: Duty, told: Settings, gateways: Any, connection: Any) -> list[Danger]:
+    text = f"return_path route needs the {duty.family} networks of the clients in ipvs_backend_return_to"
+    return _check_via(duty) + ([] if _of(told.to, duty.family) else [Danger(text)])
+
+
+def _check_policy(duty: Duty, told: Settings, gateways: Any, connection: Any) -> list[Danger]:
+    dangers = _check_via(duty)
+    if told.match == "service" and not duty.service.protocol:
+        text = f"the answers of {_model.key_text(duty.service)} cannot be told by protocol and port"
+        dangers.append(Danger(f"{text}: set ipvs_backend_return_match to address or connection"))
+    if told.match == "address" and connection and connection["address"] == duty.address:
+        text = f"everything from {duty.address} would go through the director, and this host is managed through it"
+        dangers.append(Danger(text, "management_return"))
+    return dangers
+
+
+_CHECKS = {"gateway": _check_gateway, "route": _check_route, "policy": _check_policy}
+
+
+def _clashes(duties: Sequence[Duty], told: Settings) -> list[Danger]:
+    """Answers that would have to go two ways at once."""
+    ways: dict[tuple[Any, ...], set[str]] = {}
+    for duty in duties:
+        if duty.return_path == "policy":
+            ways.setdefault(_selector(duty, told.match), set()).add(_via(duty) or "none")
+    return [
+        Danger(
+            f"the answers of {selector[1]} would have to go by {' and '.join(sorted(vias))}: give the services of each "
+            "director an address or a port of their own"
+        )
+        for selector, vias in ways.items()
+        if len(vias) > 1
+    ]
+
+
+def _selector(duty: Duty, match: str) -> tuple[Any, ...]:
+    """What the rule for these answers asks: family, address, protocol and port."""
+    protocol = next((word for word, number in _model.PROTOCOLS.items() if number == duty.service.protocol), "")
+    asked = (protocol, duty.server.key.port) if match != "address" else ("", 0)
+    return (duty.family, duty.address, *asked)
+
+
+def _of(networks: Sequence[str], family: str) -> list[str]:
+    return [one for one in networks if (":" in one) == (family == "ipv6")]
+
+
+def _tables(duties: Sequence[Duty]) -> dict[str, int]:
+    """The table of each director, by its address."""
+    vias: dict[str, None] = {}
+    for duty in duties:
+        via = _via(duty)
+        if duty.return_path == "policy" and via:
+            vias[via] = None
+    return {via: FIRST_TABLE + i for i, via in enumerate(list(vias)[:MAX_TABLES])}
+
+
+def policies(duties: Sequence[Duty], told: Settings) -> list[dict[str, Any]]:
+    """The rules and routes, as ``ipvs_policy_route`` takes them."""
+    tables = _tables(duties)
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for duty in duties:
+        via = _via(duty)
+        if via is None or duty.return_path not in ("route", "policy"):
+            continue
+        if duty.return_path == "route":
+            routes = [{"to": to, "via": via} for to in _of(told.to, duty.family)]
+            if routes:
+                found[MAIN, via] = {"table": MAIN, "routes": routes}
+            continue
+        table = tables[via]
+        rule = {"table": table, "routes": [{"via": via}], "direct": _of(told.direct, duty.family)}
+        if told.match == "connection":
+            found[table, duty.family] = {**rule, "family": duty.family, "fwmark": table}
+            continue
+        dummy, address, protocol, port = _selector(duty, told.match)
+        asked = {"from": address, "ip_protocol": protocol, "source_port": port}
+        found[table, address, protocol, port] = {**rule, **{name: value for name, value in asked.items() if value}}
+    return list(found.values())
+
+
+def connections(duties: Sequence[Duty], told: Settings, interfaces: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The connections whose answers are marked, as ``ipvs_connmark`` takes them; ``interfaces`` by the address of the
+    server.
+    """
+    if told.match != "connection":
+        return []
+    tables = _tables(duties)
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for duty in duties:
+        via = _via(duty)
+        if via is None or duty.return_path != "policy":
+            continue
+        dummy, address, protocol, port = _selector(duty, told.match)
+        record: dict[str, Any] = {"fwmark": tables[via], "family": duty.family, "addresses": [address]}
+        if protocol:
+            record["protocols"] = [protocol]
+        if port:
+            record["ports"] = [port]
+        record.update({"macs": list(told.macs)} if told.macs else {"interfaces": [interfaces[address]]})
+        found[tables[via], address, protocol, port] = record
+    return list(found.values())
+
+
+def expected(wanted: Sequence[Mapping[str, Any]]) -> tuple[set[tuple[Any, ...]], set[tuple[Any, ...]]]:
+    """The rules and the routes of ``wanted`` in the words of :func:`live`."""
+    rules, routes = set(), set()
+    for policy in wanted:
+        ends = [policy.get("from", ""), *(hop["via"] for hop in policy["routes"])]
+        family = family_word(_values.address(next(end for end in ends if end)))
+        table = str(policy["table"])
+        if table != MAIN:
+            selector = (policy.get("ip_protocol", ""), policy.get("source_port", 0), policy.get("fwmark", 0))
+            rules.add((family, policy["table"], table, policy.get("from", ""), *selector))
+        routes |= {(family, table, hop.get("to", "default"), "unicast", hop["via"]) for hop in policy["routes"]}
+        routes |= {(family, table, network, "throw", "") for network in policy.get("direct", ())}
+    return rules, routes
+
+
+def live(host: Mapping[str, Any]) -> tuple[set[tuple[Any, ...]], set[tuple[Any, ...]]]:
+    """The rules and the routes of this collection that the host has."""
+    names = ("family", "priority", "table", "from", "ip_protocol", "source_port", "fwmark")
+    rules = {tuple(rule[name] for name in names) for rule in host["rules"]}
+    routes = {
+        (route["family"], route["table"], _network(route["to"]), route["type"], route["via"])
+        for route in host["routes"]
+    }
+    return rules, routes
+
+
+def _network(to: str) -> str:
+    return to if to == "default" else str(ipaddress.ip_network(to))
+
+
+def lines(rules: set[tuple[Any, ...]], routes: set[tuple[Any, ...]]) -> list[str]:
+    """One line for each, roughly in the words of ``ip``."""
+    told = [
+        " ".join(
+            [f"rule {priority}:", *(["from", source] if source else []), *([protocol] if protocol else [])]
+            + ([f"sport {port}"] if port else [])
+            + ([f"fwmark {mark}"] if mark else [])
+            + [f"lookup {table}"]
+        )
+        for dummy, priority, table, source, protocol, port, mark in sorted(rules)
+    ]
+    return told + [
+        f"route {'' if kind == 'unicast' else kind + ' '}{to}{' via ' + via if via else ''} table {table}"
+        for dummy, table, to, kind, via in sorted(routes)
+    ]

@@ -1,0 +1,113 @@
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection: nothing outside l4lb.ipvs may import it.
+
+"""How a backend receives what directors tunnel to it: its devices, what they need of the kernel, and how large a
+segment its clients may send. Pure.
+
+One device receives all of a kind on an address of the host: IP in IP and GUE share one, because the kernel unpacks GUE
+into it (``fou.c``), and GRE has another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..module_utils import _encapsulation, _model, _values
+from ..module_utils._model import AF_INET, AF_INET6
+from ..module_utils._tunnel import MARK, Tunnel
+from ._duties import Duty
+from ._reading import Danger, setting
+
+#: The kinds of device, by tunnel type, and the digit in its name, by the family of the outer packets.
+KINDS = {"ipip": "ipip", "gue": "ipip", "gre": "gre"}
+DIGITS = {AF_INET: 4, AF_INET6: 6}
+
+
+def is_ours(interface: Mapping[str, Any]) -> bool:
+    """Whether the interface is a tunnel of this collection."""
+    return bool(interface["alias"].split()[:1] == [MARK])
+
+
+def device(duty: Duty) -> str:
+    """The device that receives what is tunnelled to this server."""
+    kind = KINDS[_model.server_params(duty.server)["tunnel_type"]]
+    return f"l4lb-{kind}{DIGITS[duty.server.key.family]}"
+
+
+def tunnels(duties: Sequence[Duty], dangers: list[Danger]) -> list[dict[str, Any]]:
+    """The tunnels as ``ipvs_tunnel`` takes them; what one device cannot receive goes to ``dangers``."""
+    found: dict[str, dict[str, Any]] = {}
+    for duty in duties:
+        params, name = _model.server_params(duty.server), device(duty)
+        wish = {"name": name, "type": params["tunnel_type"], "local": duty.address}
+        if wish["type"] == "gre" and params["tunnel_checksum"] == "csum":
+            wish["checksum"] = "csum"
+        tunnel = found.setdefault(name, wish)
+        for key, what in (("local", "address"), ("checksum", "tunnel_checksum")):
+            if tunnel.get(key, "none") != wish.get(key, "none"):
+                values = f"{tunnel.get(key, 'none')} and {wish.get(key, 'none')}"
+                text = f"{name} receives what is tunnelled to one {what} only, and the services name {values}"
+                dangers.append(Danger(text))
+        if wish["type"] == "gue":
+            tunnel["type"] = "gue"
+            tunnel["ports"] = sorted({*tunnel.get("ports", ()), params["tunnel_port"]})
+    return [found[name] for name in sorted(found)]
+
+
+def missing_modules(wanted: Sequence[Mapping[str, Any]], modules: Mapping[str, str]) -> list[Danger]:
+    """The kernel modules that a tunnel needs and this kernel does not have."""
+    needed: set[str] = set()
+    for tunnel in wanted:
+        needed.update(Tunnel(tunnel["name"], tunnel["type"], _values.address(tunnel["local"])).modules)
+    return [
+        Danger(
+            f"the module {name} is not available in this kernel: install the kernel's modules, or use another tunnel"
+        )
+        for name in sorted(needed - modules.keys())
+    ]
+
+
+def filters(
+    duties: Sequence[Duty], vips: Sequence[Mapping[str, Any]], live: Mapping[str, Any], dangers: list[Danger]
+) -> dict[str, int]:
+    """The reverse path filters under which tunnelled IPv4 arrives. The way back to the client is never the tunnel, so a
+    strict filter drops it; a loose one asks that the device has an address, which is the VIP (fib_frontend.c,
+    __fib_validate_source). The kernel takes the larger of all's and the device's value, so that without a VIP of its
+    own a device needs 0 for both.
+    """
+    holding = {vip["interface"] for vip in vips if ":" not in vip["address"]}
+    values = {}
+    for name in sorted({device(duty) for duty in duties if duty.service.family == AF_INET}):
+        values[setting(4, name, "rp_filter")] = 2 if name in holding else 0
+        everywhere = setting(4, "all", "rp_filter")
+        if name not in holding and live.get(everywhere, 0):
+            text = (
+                f"{everywhere} is {live[everywhere]} and drops what {name} receives, which holds no VIP of its own: "
+                "set it to 0 in ipvs_backend_sysctls, or tunnel to each VIP in one way"
+            )
+            dangers.append(Danger(text))
+    return values
+
+
+def clamps(duties: Sequence[Duty], mtus: Mapping[str, int]) -> list[dict[str, Any]]:
+    """The largest TCP segments by VIP, as ``ipvs_mss`` takes them; ``mtus`` are those of the paths from the director,
+    by the address of the server.
+    """
+    sizes: dict[tuple[int, str], int] = {}
+    for duty in duties:
+        if duty.service.protocol != _model.PROTOCOLS["tcp"]:
+            continue
+        params = _model.server_params(duty.server)
+        size = _encapsulation.mss(
+            mtus[duty.address],
+            params["tunnel_type"],
+            params.get("tunnel_checksum", "none"),
+            duty.server.key.family,
+            duty.service.family,
+        )
+        key = (duty.service.family, _model.key_params(duty.service)["address"])
+        sizes[key] = min(size, sizes.get(key, size))
+    return [{"address": address, "mss": size} for (dummy, address), size in sorted(sizes.items())]
