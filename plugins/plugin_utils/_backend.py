@@ -34,7 +34,7 @@ ARP = {"arp_ignore": 1, "arp_announce": 2}
 #: The tables of nftables that a backend may have, by the part of its plan that fills them.
 NFT_TABLES = {"clamps": "l4lb_mss", "connections": "l4lb_connmark"}
 ETHERNET_MTU = 1500
-SYSCTL_FILE = "99-zz-l4lb-ipvs-backend.conf"
+SYSCTL_FILE = "/etc/sysctl.d/99-zz-l4lb-ipvs-backend.conf"
 
 
 def backend_plan(
@@ -262,7 +262,7 @@ def _stale(
         ],
         "tunnels": [one["name"] for one in host["interfaces"] if _tunnels.is_ours(one) and one["name"] not in tunnels],
         "policies": _returns.lines(rules_there - rules, routes_there - routes),
-        "sysctls": [path for path in host["files"] if path.endswith(SYSCTL_FILE) and not needs["sysctls"]],
+        "sysctls": [path for path in host["files"] if path == SYSCTL_FILE and not needs["sysctls"]],
     }
     # what the tables hold is not read: a clamp leaves with a VIP or a tunnel, and of marks nothing else tells
     suspects = {"clamps": stale["vips"] or stale["tunnels"] or not needs["clamps"], "connections": True}

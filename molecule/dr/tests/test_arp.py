@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Nobody but the director ever claims a VIP: every frame is captured while backends come, work and go.
+
+And the proof that the captures would show it: with a sysctl as it is by default, or the VIP before it, they do.
+"""
+
+import contextlib
+
+import pytest
+
+import captures
+import nodes
+
+VIP, VIP6 = "198.51.100.100", "2001:db8:100::100"
+CLIENT, CLIENT6 = "198.51.100.10", "2001:db8:100::10"
+
+
+@pytest.fixture(scope="module")
+def backend():
+    return nodes.node("backend1")
+
+
+@pytest.fixture(scope="module")
+def director_mac():
+    return nodes.mac(nodes.DIRECTOR, "lan")
+
+
+def forget(*names):
+    """Flush the neighbour caches of nodes."""
+    for name in names:
+        nodes.node(name).check_output("ip neigh flush all; ip -6 neigh flush all")
+
+
+def ask(address):
+    """Let the client ask by ARP or neighbour discovery who has an address, which nobody answers but the director."""
+    nodes.node(nodes.CLIENT).run(f"ip neigh flush all; ping -c 1 -W 1 {address}")
+
+
+def strangers(file, director_mac):
+    """Claims of the VIPs by others than the director."""
+    found = {address: captures.claims(file, address) for address in (VIP, VIP6)}
+    return {address: claim for address, counts in found.items() for claim in counts if claim[1] != director_mac}
+
+
+def test_nobody_else_claims_a_vip_while_backends_go_and_come(scenario, director_mac):
+    with nodes.capturing(scenario, "lan") as files:
+        removal = nodes.playbook(
+            scenario, "l4lb.ipvs.site", "-e", "ipvs_backend_state=absent", "--limit", "ipvs_backends"
+        )
+        ask(VIP)
+        ask(VIP6)
+        forget("backend1", "backend2", "backend3")
+        again = nodes.playbook(scenario, "l4lb.ipvs.site", "--limit", "ipvs_backends")
+        ask(VIP)
+        ask(VIP6)
+    assert (removal.status, again.status) == (0, 0), removal.output + again.output
+    assert removal.total("changed") > 0
+    assert again.total("changed") > 0
+    assert strangers(files["lan"], director_mac) == {}
+    for address in (VIP, VIP6):
+        assert any(mac == director_mac for dummy, mac in captures.claims(files["lan"], address)), address
+
+
+def test_nobody_else_claims_a_vip_that_it_sends_from(scenario, backend, director_mac):
+    with nodes.capturing(scenario, "lan") as files:
+        forget(nodes.CLIENT, "backend1", "backend2", "backend3")
+        reports = [nodes.load(f"{VIP}:80", "--count 12"), nodes.load(f"[{VIP6}]:80", "--count 12")]
+        # the first packet to a neighbour that is not known asks for it
+        send_from_the_vip(backend)
+        nodes.lab("port", "backend1", "lan", "down")
+        nodes.lab("port", "backend1", "lan", "up")
+        backend.check_output("ip link set eth1 down; ip link set eth1 up")
+        backend.check_output(
+            "ip -6 addr show dev eth1 | grep -q 2001:db8:100::201 || ip addr add 2001:db8:100::201/64 dev eth1"
+        )
+        ask(VIP)
+        ask(VIP6)
+    assert [report["failures"] for report in reports] == [0, 0], reports
+    assert strangers(files["lan"], director_mac) == {}
+
+
+def send_from_the_vip(backend):
+    backend.run(f"ip neigh flush all; ping -c 1 -W 1 -I {VIP} {CLIENT}")
+    backend.run(f"ip -6 neigh flush all; ping -c 1 -W 1 -I {VIP6} {CLIENT6}")
+
+
+@contextlib.contextmanager
+def sysctl(backend, name, value):
+    keys = [f"net.ipv4.conf.{where}.{name}" for where in ("all", "eth1")]
+    before = [backend.check_output(f"sysctl -n {key}") for key in keys]
+    for key in keys:
+        backend.check_output(f"sysctl -w {key}={value}")
+    try:
+        yield
+    finally:
+        for key, held in zip(keys, before):
+            backend.check_output(f"sysctl -w {key}={held}")
+
+
+def test_without_arp_announce_the_backend_claims_the_vip(scenario, backend):
+    with nodes.capturing(scenario, "lan") as files, sysctl(backend, "arp_announce", 0):
+        send_from_the_vip(backend)
+    assert captures.claims(files["lan"], VIP)["request", nodes.mac("backend1", "lan")] > 0
+
+
+def test_a_vip_before_its_sysctls_is_claimed(scenario, backend):
+    """The reverse order: a host that answers for addresses of other interfaces, as by default, and the VIP."""
+    backend.check_output(f"ip addr del {VIP}/32 dev lo")
+    try:
+        with nodes.capturing(scenario, "lan") as files, sysctl(backend, "arp_ignore", 0):
+            backend.check_output(f"ip addr add {VIP}/32 dev lo")
+            ask(VIP)
+            backend.check_output(f"ip addr del {VIP}/32 dev lo")
+    finally:
+        run = nodes.playbook(scenario, "l4lb.ipvs.site", "--limit", "backend1")
+    assert run.status == 0, run.output
+    assert captures.claims(files["lan"], VIP)["reply", nodes.mac("backend1", "lan")] > 0
+    forget(nodes.CLIENT)
