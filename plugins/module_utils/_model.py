@@ -137,7 +137,7 @@ def normal_service(service: Service) -> Service:
 
 def normal_server(server: Server) -> Server:
     """``server`` as the model compares it: tunnel attributes mean nothing unless it is reached through a tunnel."""
-    if server[-3:] == (0, 0, 0) or server.forward == FORWARDS["tun"]:
+    if server.forward == FORWARDS["tun"]:
         return server
     return server._replace(tunnel_type=0, tunnel_port=0, tunnel_flags=0)
 
@@ -462,6 +462,9 @@ def _shown_netmask(given: Any) -> object:
 _NEW_SERVERS = {word: Server(ServerKey(AF_INET, b"", 0), number, 1, 0, 0, 0, 0, 0) for word, number in FORWARDS.items()}
 
 
+_TUNNEL_NAMES = ("tunnel_type", "tunnel_port", "tunnel_checksum")
+
+
 def make_server_key(key: ServiceKey, given: Mapping[str, Any]) -> ServerKey:
     """The identity of a server from its parsed keys; its port defaults to the service's (0, the packet's own, with a
     fwmark).
@@ -503,14 +506,12 @@ def make_server(
         )
     if identity.address == key.address and identity.port == key.port:
         findings.problem(_at(path, "address"), "is the service itself", server_text(identity))
-    tunnel = (0, 0, 0)
     if method == FORWARDS["tun"]:
-        tunnel = _tunnel(given, base, path, findings)
-    else:
-        for name in ("tunnel_type", "tunnel_port", "tunnel_checksum"):
-            if name in given:
-                findings.problem(_at(path, name), "is only for forward tun", given[name])
-    return Server(identity, method, weight, upper, lower, *tunnel)
+        return Server(identity, method, weight, upper, lower, *_tunnel(given, base, path, findings))
+    for name in _TUNNEL_NAMES:
+        if name in given:
+            findings.problem(_at(path, name), "is only for forward tun", given[name])
+    return Server(identity, method, weight, upper, lower, 0, 0, 0)
 
 
 def _tunnel(given: Mapping[str, Any], base: Server, path: str, findings: Findings) -> tuple[int, int, int]:

@@ -84,11 +84,9 @@ def encode_key(key: ServiceKey) -> bytes:
         return _u16(_SVC_AF, key.family) + _u32(_SVC_FWMARK, key.fwmark)
     size = len(key.address)
     return _KEYS[size].pack(
-        *(6, _SVC_AF, key.family),
-        *(6, _SVC_PROTOCOL, key.protocol),
-        *(4 + size, _SVC_ADDR, key.address),
-        *(6, _SVC_PORT, _htons(key.port)),
-    )
+        6, _SVC_AF, key.family, 6, _SVC_PROTOCOL, key.protocol,
+        4 + size, _SVC_ADDR, key.address, 6, _SVC_PORT, _htons(key.port),
+    )  # fmt: skip
 
 
 def encode_service(service: Service) -> bytes:
@@ -121,14 +119,10 @@ def encode_server(server: Server) -> bytes:
     family, address, port = server.key
     size = len(address)
     body = _SERVERS[size].pack(
-        *(6, _DST_FAMILY, family),
-        *(4 + size, _DST_ADDR, address),
-        *(6, _DST_PORT, _htons(port)),
-        *(8, _DST_FORWARD, server.forward),
-        *(8, _DST_WEIGHT, server.weight),
-        *(8, _DST_UPPER, server.upper),
-        *(8, _DST_LOWER, server.lower),
-    )
+        6, _DST_FAMILY, family, 4 + size, _DST_ADDR, address, 6, _DST_PORT, _htons(port),
+        8, _DST_FORWARD, server.forward, 8, _DST_WEIGHT, server.weight,
+        8, _DST_UPPER, server.upper, 8, _DST_LOWER, server.lower,
+    )  # fmt: skip
     if not server.tunnel_type and not server.tunnel_flags:
         return body
     return (
@@ -406,11 +400,13 @@ def _word(raw: bytes) -> str:
 
 def server_of(row: Row, family: int) -> Server:
     """The server that a row of :data:`SERVER` tells; a kernel that tells no family means the service's, ``family``."""
-    own, packed, port, forward, weight, upper, lower, kind, tunnel_port, tunnel_flags = row[:10]
+    own, packed, port, forward, weight, upper, lower, kind, tunnel_port, tunnel_flags, dummy, dummy, dummy, dummy = row
     family = own or family
     key = ServerKey(family, packed[:4] if family == AF_INET else packed, _ntohs(port))
     forward &= FORWARD_MASK
-    return normal_server(Server(key, forward, weight, upper, lower, kind, _ntohs(tunnel_port), tunnel_flags))
+    if kind or tunnel_port or tunnel_flags:
+        return normal_server(Server(key, forward, weight, upper, lower, kind, _ntohs(tunnel_port), tunnel_flags))
+    return Server(key, forward, weight, upper, lower, 0, 0, 0)
 
 
 COUNTERS = ("connections", "packets_in", "packets_out", "bytes_in", "bytes_out")

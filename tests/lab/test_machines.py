@@ -59,12 +59,6 @@ def test_a_node_may_have_memory_of_its_own() -> None:
     assert values(machine(memory=1024).command(), "-m") == ["1024"]
 
 
-@pytest.mark.parametrize(("accelerator", "counts"), [("tcg", ["shift=3"]), ("kvm", [])])
-def test_a_steady_clock_is_for_emulation(accelerator: str, counts: list[str]) -> None:
-    assert values(machine(steady=True, accelerator=accelerator).command(), "-icount") == counts
-    assert not values(machine(accelerator=accelerator).command(), "-icount")
-
-
 @pytest.mark.parametrize(
     ("environment", "flags", "usable", "expected"),
     [

@@ -52,7 +52,6 @@ def changed(path: str, value: object) -> dict[str, Any]:
         ("segments", ["../x", "inside", "outside"], "segments[0]: must be 1 to 15 characters"),
         ("nodes/backend1/cpus", 1, "nodes.backend1.cpus: no such key"),
         ("nodes/backend1/memory", "1G", "nodes.backend1.memory: must be MiB, 128 to 16384 (got '1G')"),
-        ("nodes/backend1/steady", "x", "nodes.backend1.steady: must be true or false (got 'x')"),
         ("nodes/backend1/memory", 64, "nodes.backend1.memory: must be MiB, 128 to 16384 (got 64)"),
         ("nodes/backend1/interfaces", {"other": []}, "nodes.backend1.interfaces.other: no such segment"),
         (

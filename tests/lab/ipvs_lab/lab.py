@@ -90,7 +90,6 @@ class Lab:
             },
             macs={number: node.mac(number) for number in range(1, len(node.interfaces) + 1)},
             memory=node.memory or MEMORY,
-            steady=node.steady,
         )
 
     def running(self, node: Node) -> bool:
@@ -184,9 +183,9 @@ class Lab:
         """
         machine = self.machine(node)
         create_overlay(machine.overlay, self.snapshot.disk, "qcow2")
-        start(machine, None if node.boots else self.snapshot.state)
+        start(machine, None if node.memory else self.snapshot.state)
         with Agent(machine) as agent:
-            if node.boots:
+            if node.memory:
                 agent.wait_ready()
             agent.run(personal.script(self.name, self.topology, node, time.time(), secrets.token_hex(32)))
 

@@ -25,8 +25,6 @@ ACCELERATORS = {
     "tcg": ("-accel", "tcg,thread=multi,tb-size=128", "-cpu", "qemu64,-svm"),
     "kvm": ("-accel", "kvm", "-cpu", "host"),
 }
-# 8 ns for an instruction, about what one takes on a host with nothing else to do
-STEADY = ("-accel", "tcg,thread=single,tb-size=128", "-icount", "shift=3", "-cpu", "qemu64,-svm")
 # no randomised addresses: emulation keeps its translations of code by address
 KERNEL_LINE = "console=ttyS0 root=/dev/vda rw quiet net.ifnames=0 mitigations=off audit=0 norandmaps panic=1"
 # the same in every node: user networks never meet, and the emulated router need not learn another address
@@ -77,7 +75,6 @@ class Machine:
     nics: Mapping[int, tuple[Path, Path]] = field(default_factory=dict)
     macs: Mapping[int, str] = field(default_factory=dict)
     memory: int = MEMORY
-    steady: bool = False
 
     @property
     def overlay(self) -> Path:
@@ -105,8 +102,7 @@ class Machine:
 
         :param state: What ``-incoming`` restores the machine from; without it the machine boots.
         """
-        accelerator = STEADY if self.steady and self.accelerator == "tcg" else ACCELERATORS[self.accelerator]
-        words = [PROGRAM, "-name", self.name, "-M", "q35", *accelerator]
+        words = [PROGRAM, "-name", self.name, "-M", "q35", *ACCELERATORS[self.accelerator]]
         words += ["-smp", "1", "-m", str(self.memory)]
         words += ["-nodefaults", "-no-user-config", "-display", "none", "-pidfile", str(self.pid_file)]
         words += ["-qmp", f"unix:{self.monitor},server=on,wait=off"]

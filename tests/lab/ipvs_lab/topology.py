@@ -20,7 +20,6 @@ For example::
         serve: {tcp: [80], udp: [53]} # ports where l4lb-serve answers
         vars: {ipvs_address: 192.0.2.11}
         memory: 1024                  # MiB; such a node cannot come from the snapshot, it boots
-        steady: true                  # emulated, its clock counts instructions: the host's other work costs it no time
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ GROUP = re.compile(r"[a-z_][a-z0-9_]*")
 SYSCTL = re.compile(r"[a-zA-Z0-9_./-]+")
 LEAST_MEMORY, MOST_MEMORY = 128, 16384  # MiB
 RESERVED_GROUPS = ("all", "ungrouped")
-NODE_KEYS = ("interfaces", "gateway", "routes", "sysctls", "serve", "vars", "memory", "steady")
+NODE_KEYS = ("interfaces", "gateway", "routes", "sysctls", "serve", "vars", "memory")
 
 
 @dataclass(frozen=True)
@@ -70,12 +69,6 @@ class Node:
     serve: tuple[tuple[str, int], ...]  # protocol and port
     variables: Mapping[str, Any]
     memory: int | None  # MiB, None for what every node has
-    steady: bool
-
-    @property
-    def boots(self) -> bool:
-        """Whether its hardware is not that of the snapshot."""
-        return self.memory is not None or self.steady
 
     def device(self, segment: str) -> str:
         """The name of the node's network device on *segment*."""
@@ -229,11 +222,6 @@ class _Reader:
             return None
         return value
 
-    def flag(self, value: object, path: str) -> bool:
-        if not isinstance(value, bool):
-            self.bad(path, f"must be true or false (got {value!r})")
-        return value is True
-
     def node(self, name: str, number: int, value: object, segments: tuple[str, ...]) -> Node:
         path = f"nodes.{name}"
         self.name(name, path)
@@ -249,7 +237,6 @@ class _Reader:
             serve=self.serve(content.get("serve"), f"{path}.serve"),
             variables=self.mapping(content.get("vars"), f"{path}.vars"),
             memory=self.memory(content.get("memory"), f"{path}.memory"),
-            steady=self.flag(content.get("steady", False), f"{path}.steady"),
         )
 
     def duplicates(self, nodes: Mapping[str, Node]) -> None:
