@@ -6,10 +6,10 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export MOLECULE_GLOB := molecule/*/molecule.yml
 unexport ANSIBLE_COLLECTIONS_PATH
 
-.PHONY: help setup setup-checks check test sanity plant matrix demo demo-down clean
+.PHONY: help setup setup-checks check test sanity plant bench bench-quick matrix demo demo-down clean
 
 help: ## Show the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 13
 
 setup: ## Install what is missing: Debian packages, .venv, the link to the collection
 	@scripts/setup.sh
@@ -28,6 +28,12 @@ sanity: setup-checks ## ansible-test sanity on a clean copy, without an ignore f
 
 plant: setup ## Plant known faults one by one: a named test must catch each
 	@scripts/plant.py
+
+bench: setup ## Measure ipvs_table against ipvsadm and hold the ratios to their bars
+	@tests/bench/run
+
+bench-quick: setup ## The same in minutes: small tables, and a profile without a kernel
+	@tests/bench/run --quick
 
 matrix: setup-checks ## Unit tests on every supported ansible-core and target Python found here
 	@nox

@@ -37,7 +37,7 @@ def claims(file: Path, address: str) -> collections.Counter[tuple[str, str]]:
             claim = _nd_claim(frame.data, wanted)
         if claim:
             kind, told = claim
-            found.update((kind, one.hex(":")) for one in {told or frame.src, frame.src})
+            found.update((kind, one.hex(":")) for one in sorted({told or frame.src, frame.src}))
     return found
 
 

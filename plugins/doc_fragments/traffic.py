@@ -9,6 +9,7 @@ class ModuleDocFragment:
     """How the modules that look traffic up are told which."""
 
     DOCUMENTATION = r"""
+options: {}
 notes:
   - "The items of the list are dicts, which tell traffic by C(addresses) (required), a list of IP addresses; C(ports), a
     list of ports and of ranges such as V(8000-8010), by default every port; C(protocols), a list of V(tcp), V(udp) and

@@ -53,6 +53,11 @@ options:
     elements: str
     choices: [forward_drop, foreign_masquerade, foreign_owner, management_capture]
     default: []
+  marks:
+    description: The marks that P(l4lb.ipvs.service_marks#filter) lists for the same services; their addresses are VIPs.
+    type: list
+    elements: dict
+    default: []
   connection:
     description: The C(address) and C(port) at which the controller reaches the host, besides those that the host tells.
     type: dict

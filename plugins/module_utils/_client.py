@@ -15,7 +15,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Collection, Container, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from itertools import islice
 from typing import Any, NamedTuple, Optional
 
@@ -155,42 +155,33 @@ class Client:
         return {key: Entry(service, servers)}
 
     def _read_table(self, keys: Optional[Container[ServiceKey]], statistics: Optional[Statistics]) -> Table:
-        services = self._read_services(statistics)
+        rows = self._read_services()
+        services = {service.key: service for service in map(_wire.service_of, rows)}
+        if len(services) != len(rows):
+            raise _Torn
+        if statistics is not None:
+            statistics.update(zip(((key, None) for key in services), map(_wire.statistics_of, rows)))
         table = {
             key: Entry(service, self._read_servers(key, statistics))
             for key, service in services.items()
             if keys is None or key in keys
         }
-        if services and self._read_services() != services:
+        if rows and [row[:-1] for row in self._read_services()] != [row[:-1] for row in rows]:  # but for statistics
             raise _Torn
         return table
 
-    def _read_services(self, statistics: Optional[Statistics] = None) -> dict[ServiceKey, Service]:
-        services: dict[ServiceKey, Service] = {}
-        count = 0
+    def _read_services(self) -> list[_wire.Row]:
         request = _wire.read_request(_wire.GET_SERVICE)
-        for row in self._exchange(request, _wire.SERVICE, self._family, _wire.NLM_F_DUMP):
-            service = _wire.service_of(row)
-            services[service.key] = service
-            count += 1
-            if statistics is not None:
-                statistics[service.key, None] = _wire.statistics_of(row)
-        if count != len(services):
-            raise _Torn
-        return services
+        return self._exchange(request, _wire.SERVICE, self._family, _wire.NLM_F_DUMP)
 
     def _read_servers(self, key: ServiceKey, statistics: Optional[Statistics] = None) -> dict[ServerKey, Server]:
-        servers: dict[ServerKey, Server] = {}
-        count = 0
-        request = _wire.read_request(_wire.GET_DEST, key)
-        for row in self._exchange(request, _wire.SERVER, self._family, _wire.NLM_F_DUMP):
-            server = _wire.server_of(row, key.family)
-            servers[server.key] = server
-            count += 1
-            if statistics is not None:
-                statistics[key, server.key] = _wire.statistics_of(row)
-        if count != len(servers):
+        rows = self._exchange(_wire.read_request(_wire.GET_DEST, key), _wire.SERVER, self._family, _wire.NLM_F_DUMP)
+        family = key.family
+        servers = {server.key: server for server in [_wire.server_of(row, family) for row in rows]}
+        if len(servers) != len(rows):
             raise _Torn
+        if statistics is not None:
+            statistics.update(zip(((key, one) for one in servers), map(_wire.statistics_of, rows)))
         return servers
 
     # writing
@@ -237,12 +228,13 @@ class Client:
 
     def _exchange(
         self, request: _wire.Request, decoder: _wire.Decoder, kind: int, flags: int = _wire.NLM_F_ACK
-    ) -> Iterator[_wire.Row]:
-        """Send one request and give its replies as ``decoder`` reads them, until the kernel says that this was all."""
+    ) -> list[_wire.Row]:
+        """Send one request -> all its replies, until the kernel says that this was all, as ``decoder`` reads them."""
         self._sequence += 1
         sequence = self._sequence
         self._send(_wire.message(request, kind, flags, sequence))
         torn = False
+        found: list[_wire.Row] = []
         while True:
             size = self._receive()
             start = 0
@@ -257,11 +249,11 @@ class Client:
                     # not before the end: the kernel refuses a second dump while one is under way
                     if torn:
                         raise _Torn
-                    return
+                    return found
                 else:
                     torn = torn or bool(reply.flags & _wire.NLM_F_DUMP_INTR)
                     rows, start = decoder.run(self._buffer, reply, size)
-                    yield from rows
+                    found += rows
 
     def _send(self, data: bytes) -> None:
         try:

@@ -128,10 +128,11 @@ def normal_service(service: Service) -> Service:
     """``service`` as the model compares it: without the kernel's own mark, and without the remains of a persistence
     switched off.
     """
-    flags = service.flags & ~FLAG_HASHED
-    if flags & FLAG_PERSISTENT:
-        return service._replace(flags=flags)
-    return service._replace(flags=flags, timeout=0, netmask=full_netmask(service.key.family))
+    key, scheduler, flags, timeout, netmask, engine = service
+    flags &= ~FLAG_HASHED
+    if not flags & FLAG_PERSISTENT:
+        timeout, netmask = 0, full_netmask(key.family)
+    return Service(key, scheduler, flags, timeout, netmask, engine)
 
 
 def normal_server(server: Server) -> Server:
@@ -461,6 +462,9 @@ def _shown_netmask(given: Any) -> object:
 _NEW_SERVERS = {word: Server(ServerKey(AF_INET, b"", 0), number, 1, 0, 0, 0, 0, 0) for word, number in FORWARDS.items()}
 
 
+_TUNNEL_NAMES = ("tunnel_type", "tunnel_port", "tunnel_checksum")
+
+
 def make_server_key(key: ServiceKey, given: Mapping[str, Any]) -> ServerKey:
     """The identity of a server from its parsed keys; its port defaults to the service's (0, the packet's own, with a
     fwmark).
@@ -500,16 +504,14 @@ def make_server(
         findings.problem(
             _at(path, "address"), "must be of its service's family; only forward tun mixes", server_text(identity)
         )
-    if (identity.address, identity.port) == (key.address, key.port):
+    if identity.address == key.address and identity.port == key.port:
         findings.problem(_at(path, "address"), "is the service itself", server_text(identity))
-    tunnel = (0, 0, 0)
     if method == FORWARDS["tun"]:
-        tunnel = _tunnel(given, base, path, findings)
-    else:
-        for name in ("tunnel_type", "tunnel_port", "tunnel_checksum"):
-            if name in given:
-                findings.problem(_at(path, name), "is only for forward tun", given[name])
-    return Server(identity, method, weight, upper, lower, *tunnel)
+        return Server(identity, method, weight, upper, lower, *_tunnel(given, base, path, findings))
+    for name in _TUNNEL_NAMES:
+        if name in given:
+            findings.problem(_at(path, name), "is only for forward tun", given[name])
+    return Server(identity, method, weight, upper, lower, 0, 0, 0)
 
 
 def _tunnel(given: Mapping[str, Any], base: Server, path: str, findings: Findings) -> tuple[int, int, int]:
@@ -552,18 +554,44 @@ def parse_entry(value: object, path: str, findings: Findings) -> Optional[Entry]
     """A dict with a service and its servers, where what is not given is the default -> :class:`Entry`, or ``None`` with
     the problems in ``findings``.
     """
+    return _quiet_entry(value) or _told_entry(value, path, findings)
+
+
+def _quiet_entry(value: object) -> Optional[Entry]:
+    """The entry that nothing is to be told about, else ``None``. Tables are thousands of these, so this is the same as
+    :func:`_told_entry` without what telling takes: paths, places, and the difference between missing and bad.
+    """
     given = _good_entry(value)
-    if given is None:
-        value = _refuse_inventory_keys(value, path, findings)
-        given = _values.record(ENTRY_FIELDS, value, path, findings)
+    if given is None or not isinstance(value, Mapping):
+        return None
+    findings = Findings()
+    key = make_key(given, value, "", findings)
+    items = given.get("servers", [])
+    if key is None or not isinstance(items, list) or len(items) > MAX_SERVERS:
+        return None
+    service = make_service(key, given, None, "", findings)
+    forward = given.get("forward", DEFAULT_FORWARD)
+    servers: dict[ServerKey, Server] = {}
+    for item in items:
+        one = _good_server(item)
+        if one is None:
+            return None
+        server = make_server(key, one, None, forward, "", findings)
+        servers[server.key] = server
+    _weigh(service, servers, "", findings)
+    if findings.problems or findings.warnings or len(servers) != len(items):
+        return None
+    return Entry(service, servers)
+
+
+def _told_entry(value: object, path: str, findings: Findings) -> Optional[Entry]:
+    value = _refuse_inventory_keys(value, path, findings)
+    given = _values.record(ENTRY_FIELDS, value, path, findings)
     if given is None or not isinstance(value, Mapping):
         return None
     key = make_key(given, value, path, findings)
     items = _values.records(given.get("servers", []), _at(path, "servers"), findings, MAX_SERVERS)
-    parsed = [
-        _good_server(item) or _values.record(SERVER_FIELDS, item, f"{path}.servers[{i}]", findings)
-        for i, item in enumerate(items)
-    ]
+    parsed = [_values.record(SERVER_FIELDS, item, f"{path}.servers[{i}]", findings) for i, item in enumerate(items)]
     if key is None:
         return None
     service = make_service(key, given, None, path, _judge(given, value, findings))
@@ -607,7 +635,8 @@ def refuses_when_quiesced(service: Service, server: Server) -> bool:
 def _weigh(service: Service, servers: Mapping[ServerKey, Server], path: str, findings: Findings) -> None:
     """What is legal but probably not meant. Sources: ip_vs_sh.c (ip_vs_sh_reassign), ip_vs_mh.c (ip_vs_mh_reassign)."""
     where = _at(path, "servers")
-    total = sum([server.weight for server in servers.values()])
+    weights = [server.weight for server in servers.values()]
+    total = sum(weights)
     if not servers:
         findings.warning(where, "no servers: connections will be refused")
     elif not total:
@@ -616,7 +645,7 @@ def _weigh(service: Service, servers: Mapping[ServerKey, Server], path: str, fin
         findings.warning(
             where, "one_packet with forward nat: no connection is kept by which answers could be translated"
         )
-    if total and any(refuses_when_quiesced(service, server) for server in servers.values()):
+    if total and 0 in weights and any(refuses_when_quiesced(service, server) for server in servers.values()):
         findings.warning(where, REFUSES_WHEN_QUIESCED)
     if service.scheduler == "sh" and total > SH_SLOTS:
         findings.warning(

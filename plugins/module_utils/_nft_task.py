@@ -67,18 +67,18 @@ def listed(task: Task, option: str, parse: Callable[[object, str, Findings], lis
 
 
 def converge(task: Task, purpose: Purpose, wanted: Mapping[int, Elements]) -> dict[str, Any]:
-    """Make the tables hold the elements wanted of each family -> ``changed``, ``diff`` and ``unlisted``, the number of
-    live elements that are not wanted.
+    """Make the tables hold the elements wanted of each family -> ``changed``, ``diff`` and ``unlisted``, how many
+    other elements there were.
 
     :raises IpvsError: a host that lacks something, or nft refused; nothing has changed then.
     """
     live = _read(task, purpose)
-    held = {family: purpose.live_elements(table) or {} for family, table in live.items()}
-    unlisted = sum(len(held[family].keys() - wanted[family].keys()) for family in held)
-    elements = dict(wanted)
-    if task.params["state"] == "present" and task.params["purge"] == "none":
-        for family, found in held.items():
-            elements[family] = purpose.merge(found, elements[family])
+    kept = {
+        family: purpose.merge(purpose.live_elements(live[family]) or {}, content) if family in live else content
+        for family, content in wanted.items()
+    }
+    purges = task.params["state"] == "absent" or task.params["purge"] == "owned"
+    elements = wanted if purges else kept
     drafts = {family: purpose.draft(family, content) for family, content in elements.items()}
     commands: list[str] = []
     before: list[str] = []
@@ -93,8 +93,11 @@ def converge(task: Task, purpose: Purpose, wanted: Mapping[int, Elements]) -> di
     if commands and not task.check_mode:
         _nft.apply(task, commands)
         _read_back(task, purpose, drafts)
-    diff = {"before": _text(before), "after": _text(after)}
-    return {"changed": bool(commands), "diff": diff, "unlisted": unlisted}
+    return {
+        "changed": bool(commands),
+        "diff": {"before": _text(before), "after": _text(after)},
+        "unlisted": sum(len(kept[family].keys() - wanted[family].keys()) for family in kept),
+    }
 
 
 def _text(lines: Sequence[str]) -> str:

@@ -520,7 +520,7 @@ def _coming(request: Request, live: Live, findings: Findings) -> tuple[list[Step
 def _satisfies(route: Route, wish: Route) -> bool:
     """Whether a route is what the wish asks for, which may leave the device to the kernel."""
     device = wish.device or route.device
-    return route.exact and route._replace(protocol=wish.protocol) == wish._replace(device=device)
+    return route._replace(protocol=wish.protocol) == wish._replace(device=device)
 
 
 def _check_route(route: Route, path: str, live: Live, findings: Findings) -> None:

@@ -23,13 +23,15 @@ from ._model import AF_INET, AF_INET6, FAMILIES, PROTOCOLS
 from ._nft import LiveTable, TableName
 from ._values import Field, Parser, show_address
 
-MAX_ITEMS = 10_000
-EVERY_PORT = (0, 65535)
+#: The errors that others report of traffic, ICMP or ICMPv6. They have no port.
+ICMP = "icmp"
+MAX_ITEMS = 100_000
+EVERY_PORT = (1, 65535)
 
 _RANGE = re.compile(r"([0-9]+)-([0-9]+)\Z", re.ASCII)
 _MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}\Z", re.ASCII)
 #: The name of a set tells what it is of. It must not be a word of nft, as that of a protocol is.
-_SET_NAME = re.compile(rf"to_({'|'.join(PROTOCOLS)})(_from)?(?:_on_(.+))?\Z")
+_SET_NAME = re.compile(rf"to_({'|'.join([*PROTOCOLS, ICMP])})(_from)?(?:_on_(.+))?\Z")
 
 Range = tuple[int, int]
 
@@ -94,6 +96,10 @@ MARK_FIELDS = (
     Field("fwmark", _values.integer(1, 2**32 - 1), required=True),
     Field("family", _values.choice(*FAMILIES), required=True),
 )
+ERROR_FIELDS = tuple(
+    field._replace(parse=some(_values.choice(*PROTOCOLS, ICMP))) if field.name == "protocols" else field
+    for field in FIELDS
+)
 SOURCE_FIELDS = (Field("macs", some(mac)),)
 
 
@@ -109,10 +115,9 @@ class Traffic(NamedTuple):
     macs: tuple[str, ...]
     fwmark: int
 
-    def meets(self, address: bytes, port: int, protocol: str) -> bool:
-        """Whether packets to this port may be of this traffic."""
-        ports = any(low <= port <= high for low, high in self.ports)
-        return address in self.addresses and protocol in self.protocols and ports
+    def takes(self, port: int, protocol: str) -> bool:
+        """Whether packets to this port, of some address, may be of this traffic."""
+        return protocol in self.protocols and any(low <= port <= high for low, high in self.ports)
 
 
 class Use(NamedTuple):
@@ -153,7 +158,7 @@ CONNECTIONS = Use(
 )
 UNTRACKED = Use(
     "traffic",
-    FIELDS,
+    ERROR_FIELDS,
     _draft.tables("l4lb_notrack"),
     "filter hook prerouting priority raw",
     "{key} @{name} notrack",
@@ -168,7 +173,7 @@ def parse(use: Use, value: object, path: str, findings: Findings) -> list[Traffi
         traffic = parse_one(use, item, where, findings)
         if traffic is not None:
             found.append((where, traffic))
-    _check_overlaps(found, findings)
+    check_overlaps(found, findings)
     return [traffic for dummy, traffic in found]
 
 
@@ -239,14 +244,14 @@ def _pieces(traffic: Traffic) -> list[_Piece]:
         _Piece(protocol, show_address(address), low, high, interface, sender)
         for protocol in traffic.protocols
         for address in traffic.addresses
-        for low, high in traffic.ports
+        for low, high in (traffic.ports if protocol != ICMP else (EVERY_PORT,))
         for interface in traffic.interfaces or ("",)
         for sender in traffic.macs or ("",)
     ]
 
 
-def _check_overlaps(found: Sequence[tuple[str, Traffic]], findings: Findings) -> None:
-    """Refuse traffic of two items: which of them a packet is of could not be told."""
+def check_overlaps(found: Sequence[tuple[str, Traffic]], findings: Findings) -> None:
+    """Refuse traffic of two items, each with its place: which of them a packet is of could not be told."""
     places: dict[tuple[str, str], list[tuple[_Piece, int]]] = {}
     for i, (dummy, traffic) in enumerate(found):
         for piece in _pieces(traffic):
@@ -326,6 +331,26 @@ def _elements(pieces: Mapping[_Piece, int]) -> Elements:
     }
 
 
+def listed(elements: Elements, mark: int) -> list[Traffic]:
+    """The traffic that the elements with a mark are of, one item for each address, protocol, interface and sender."""
+    ranges: dict[_Piece, list[Range]] = {}
+    for element in elements:
+        if elements[element] == mark:
+            piece = _piece(element)
+            ranges.setdefault(piece._replace(low=0, high=0), []).append((piece.low, piece.high))
+    return [
+        Traffic(
+            (_values.address(piece.address),),
+            tuple(_joined(parts)),
+            (piece.protocol,),
+            (piece.interface,) if piece.interface else (),
+            (piece.mac,) if piece.mac else (),
+            mark,
+        )
+        for piece, parts in sorted(ranges.items())
+    ]
+
+
 def _element(piece: _Piece) -> Element:
     where = ("_from" if piece.mac else "") + (f"_on_{piece.interface}" if piece.interface else "")
     sender = (piece.mac,) if piece.mac else ()
@@ -355,7 +380,10 @@ def lines(elements: Elements) -> list[str]:
 
 def _piece_text(piece: _Piece) -> str:
     address = f"[{piece.address}]" if ":" in piece.address else piece.address
-    text = f"{piece.protocol} {address}:{_ports_text(piece.low, piece.high)}"
+    if piece.protocol == ICMP:
+        text = f"{ICMP} {piece.address}"
+    else:
+        text = f"{piece.protocol} {address}:{_ports_text(piece.low, piece.high)}"
     text += f" from {piece.mac}" if piece.mac else ""
     return text + (f" on {piece.interface}" if piece.interface else "")
 
@@ -369,6 +397,13 @@ def _ports_text(low: int, high: int) -> str:
 # tables
 
 
+#: Which messages are errors (RFC 792, RFC 4443).
+_ERRORS = {
+    AF_INET: "icmp type { destination-unreachable, time-exceeded, parameter-problem } ",
+    AF_INET6: "icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } ",
+}
+
+
 def draft(use: Use, family: int, elements: Elements) -> Draft:
     """The table of the family: a set or map, and a rule, for each protocol, interface, and with senders or without."""
     word, address = _draft.words(family)
@@ -376,12 +411,16 @@ def draft(use: Use, family: int, elements: Elements) -> Draft:
     rules: list[str] = []
     for name in sorted({element.kind for element in elements}):
         protocol, sender, interface = _parts(name)
-        types = ("ether_addr . " if sender else "") + f"{address} . inet_service"
-        key = ("ether saddr . " if sender else "") + f"{word} daddr . {protocol} dport"
+        types, key = (f"{address} . inet_service", f"{word} daddr . {protocol} dport")
+        guard = f'iifname "{interface}" ' if interface else ""
+        if protocol == ICMP:
+            types, key = address, f"{word} daddr"
+            guard += _ERRORS[family]
+        elif sender:
+            types, key = f"ether_addr . {types}", f"ether saddr . {key}"
         listed = [_element_text(element, elements[element]) for element in sorted(elements) if element.kind == name]
         head, types = (f"map {name}", f"{types} : mark") if use.marks else (f"set {name}", types)
-        sets.append(_draft.set_text(head, types, listed, intervals=True))
-        guard = f'iifname "{interface}" ' if interface else ""
+        sets.append(_draft.set_text(head, types, listed, intervals=protocol != ICMP))
         rules.append(guard + use.statement.format(key=key, name=name))
     chains = [Chain("prerouting", use.hook, rules)]
     if use.restores:
@@ -393,6 +432,8 @@ def draft(use: Use, family: int, elements: Elements) -> Draft:
 
 def _element_text(element: Element, mark: int) -> str:
     *names, low, high = element.key
+    if _parts(element.kind)[0] == ICMP:
+        return str(names[0])
     ports = str(low) if low == high else f"{low}-{high}"
     return " . ".join([*(str(name) for name in names), ports]) + (f" : {mark}" if mark else "")
 
@@ -402,6 +443,9 @@ def read_elements(table: LiveTable) -> Elements:
     found: Elements = {}
     for name, content in table.sets.items():
         for entry in content.get("elem", []):
+            if isinstance(entry, str):
+                found[Element(name, (entry, *EVERY_PORT))] = 0
+                continue
             key, mark = (entry["concat"], 0) if isinstance(entry, dict) else (entry[0]["concat"], entry[1])
             found[Element(name, (*key[:-1], *_live_range(key[-1])))] = mark
     return found

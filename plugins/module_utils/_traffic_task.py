@@ -44,6 +44,6 @@ def _check_management(task: Task, use: Use, listed: Sequence[Traffic], findings:
         return
     address, port = parse_address(connection["address"]), connection["port"]
     for i, traffic in enumerate(listed):
-        if traffic.meets(address, port, "tcp"):
+        if address in traffic.addresses and traffic.takes(port, "tcp"):
             rule = "has the address and port through which this task is connected; force accepts it"
             findings.problem(f"{use.option}[{i}]", rule, f"{show_address(address)} port {port}")

@@ -51,7 +51,7 @@ def integer(low: int, high: int) -> Parser:
     """
 
     def parse(value: object) -> int:
-        if type(value) is int and low <= value <= high:
+        if isinstance(value, int) and value is not True and value is not False and low <= value <= high:
             return value
         if isinstance(value, str):
             number = int(text(value)) if _DECIMAL.match(text(value)) else None

@@ -50,7 +50,7 @@ _NLMSG = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 
 FORWARD_MASK = 0x7
-_ntohs = socket.ntohs
+_htons = _ntohs = socket.htons  # the same exchange of bytes
 
 
 def _attribute(kind: int, payload: bytes) -> bytes:
@@ -73,16 +73,20 @@ def _text(kind: int, word: str) -> bytes:
     return _attribute(kind, word.encode("ascii") + b"\0")
 
 
+#: The attributes that name a service, and a server, by the size of their addresses: every request has them.
+_KEYS = {size: struct.Struct(f"=HHHxx HHHxx HH{size}s HHHxx") for size in (4, 16)}
+_SERVERS = {size: struct.Struct(f"=HHHxx HH{size}s HHHxx HHI HHI HHI HHI") for size in (4, 16)}
+
+
 def encode_key(key: ServiceKey) -> bytes:
     """The attributes that name a service. A fwmark of 0 is never sent: the kernel would take it for TCP 0.0.0.0:0."""
     if key.fwmark:
         return _u16(_SVC_AF, key.family) + _u32(_SVC_FWMARK, key.fwmark)
-    return (
-        _u16(_SVC_AF, key.family)
-        + _u16(_SVC_PROTOCOL, key.protocol)
-        + _attribute(_SVC_ADDR, key.address)
-        + _be16(_SVC_PORT, key.port)
-    )
+    size = len(key.address)
+    return _KEYS[size].pack(
+        6, _SVC_AF, key.family, 6, _SVC_PROTOCOL, key.protocol,
+        4 + size, _SVC_ADDR, key.address, 6, _SVC_PORT, _htons(key.port),
+    )  # fmt: skip
 
 
 def encode_service(service: Service) -> bytes:
@@ -108,19 +112,17 @@ def encode_server_key(key: ServerKey) -> bytes:
     return _u16(_DST_FAMILY, key.family) + _attribute(_DST_ADDR, key.address) + _be16(_DST_PORT, key.port)
 
 
-_SERVER_REST = struct.Struct("=HHI HHI HHI HHI")
-
-
 def encode_server(server: Server) -> bytes:
     """A whole server. SET_DEST resets the tunnel attributes that are left out, which is what a server without a tunnel
     wants.
     """
-    body = encode_server_key(server.key) + _SERVER_REST.pack(
-        *(8, _DST_FORWARD, server.forward),
-        *(8, _DST_WEIGHT, server.weight),
-        *(8, _DST_UPPER, server.upper),
-        *(8, _DST_LOWER, server.lower),
-    )
+    family, address, port = server.key
+    size = len(address)
+    body = _SERVERS[size].pack(
+        6, _DST_FAMILY, family, 4 + size, _DST_ADDR, address, 6, _DST_PORT, _htons(port),
+        8, _DST_FORWARD, server.forward, 8, _DST_WEIGHT, server.weight,
+        8, _DST_UPPER, server.upper, 8, _DST_LOWER, server.lower,
+    )  # fmt: skip
     if not server.tunnel_type and not server.tunnel_flags:
         return body
     return (
@@ -283,25 +285,23 @@ class Decoder:
         return rows
 
     def _learn(self, buffer: Buffer, reply: Reply) -> _Layout:
-        codes = ["=IHHIIBBH"]
-        headers = [0, 1, 2, 5]  # length, type and flags, and the command
-        count = 8
+        codes = ["=Q", "I", "4xB3x"]  # length, type and flags; sequence number; command
+        headers = [0, 2]
         places: dict[int, int] = {}
         position = reply.start + HEADER_SIZE
         for kind, first, last, nested in self._walk(buffer, position, reply.end):
-            codes.append(f"{first - 4 - position}xHH")
-            headers += (count, count + 1)
-            count += 2
+            headers.append(len(codes))
+            codes.append(f"{first - 4 - position}xI")
             position = first
             code = self._codes.get(kind) if nested else None
             if code is not None:
                 code = f"{last - first}s" if code == "s" else code
                 if struct.calcsize("=" + code) != last - first:
                     raise Malformed(f"netlink attribute {kind} has {last - first} bytes")
+                places[kind] = len(codes)
                 codes.append(code)
-                places[kind] = count
-                count += 1
                 position = last
+        count = len(codes)
         codes.append(f"{reply.following - position}x")
         message = struct.Struct("".join(codes))
         headers_of = itemgetter(*headers)
@@ -327,7 +327,7 @@ class Decoder:
 
 
 _SERVER_COLUMNS = 14
-_SEQUENCE = 3  # its place among the fields of a layout
+_SEQUENCE = 1  # its place among the fields of a layout
 _ZERO_ADDRESS = b"\0" * 16
 
 #: Two wanted values at least: an ``itemgetter`` of one gives no tuple.
@@ -400,11 +400,13 @@ def _word(raw: bytes) -> str:
 
 def server_of(row: Row, family: int) -> Server:
     """The server that a row of :data:`SERVER` tells; a kernel that tells no family means the service's, ``family``."""
-    own, packed, port, forward, weight, upper, lower, kind, tunnel_port, tunnel_flags = row[:10]
+    own, packed, port, forward, weight, upper, lower, kind, tunnel_port, tunnel_flags, dummy, dummy, dummy, dummy = row
     family = own or family
     key = ServerKey(family, packed[:4] if family == AF_INET else packed, _ntohs(port))
-    tunnel = (kind, _ntohs(tunnel_port), tunnel_flags)
-    return normal_server(Server(key, forward & FORWARD_MASK, weight, upper, lower, *tunnel))
+    forward &= FORWARD_MASK
+    if kind or tunnel_port or tunnel_flags:
+        return normal_server(Server(key, forward, weight, upper, lower, kind, _ntohs(tunnel_port), tunnel_flags))
+    return Server(key, forward, weight, upper, lower, 0, 0, 0)
 
 
 COUNTERS = ("connections", "packets_in", "packets_out", "bytes_in", "bytes_out")

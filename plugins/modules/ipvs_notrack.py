@@ -36,6 +36,9 @@ options:
     type: bool
     default: false
 notes:
+  - C(protocols) may also have V(icmp), the errors that others report to the addresses, ICMPv6 included, such as those
+    of packets that are too large. Conntrack takes those of traffic that it does not know for invalid. Name it only
+    where nothing that needs tracking is on the address.
   - A rule that accepts new connections by their state does not accept these. Accept them by address and port, or with
     C(ct state untracked).
 seealso:
@@ -48,7 +51,7 @@ EXAMPLES = r"""
 - name: Leave a DR service untracked
   l4lb.ipvs.ipvs_notrack:
     traffic:
-      - {addresses: [192.0.2.10, "2001:db8::10"], ports: [80, 443]}
+      - {addresses: [192.0.2.10, "2001:db8::10"], ports: [80, 443], protocols: [tcp, icmp]}
 
 - name: Remove the tables of this module
   l4lb.ipvs.ipvs_notrack:

@@ -135,11 +135,11 @@ def _vips(duties: Sequence[Duty], interface: str) -> list[dict[str, Any]]:
     """
     places: dict[bytes, str] = {}
     for duty in duties:
-        if duty.service.address and duty.forwards("tun"):
-            places[duty.service.address] = min(places.get(duty.service.address, "~"), _tunnels.device(duty))
+        for vip in duty.vips if duty.forwards("tun") else ():
+            places[vip] = min(places.get(vip, "~"), _tunnels.device(duty))
     for duty in duties:
-        if duty.service.address and duty.forwards("dr"):
-            places.setdefault(duty.service.address, interface)
+        for vip in duty.vips if duty.forwards("dr") else ():
+            places.setdefault(vip, interface)
     return [_vip(ip(packed), places[packed]) for packed in sorted(places, key=lambda one: (len(one), one))]
 
 

@@ -12,12 +12,13 @@ The host is what ``l4lb.ipvs.ipvs_host_info`` returns.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
-from ..module_utils import _model, _values
+from ..module_utils import _model, _traffic, _values
 from ..module_utils._errors import BadValue, Findings
 from ..module_utils._model import AF_INET, AF_INET6, FORWARDS, Table
+from ..module_utils._traffic import MARKS, Traffic
 from ._reading import Address, Danger, Network, check_allowances, egress, ip, judge, networks, on_link, setting
 
 #: What a user may decide to live with, by the word that says so.
@@ -47,8 +48,9 @@ def director_plan(
     sysctls: Optional[Mapping[str, Any]] = None,
     allow: Sequence[str] = (),
     connection: Optional[Mapping[str, Any]] = None,
+    marks: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Everything a director needs besides its table.
+    """Everything a director needs besides its table. ``marks`` is what ``_marks.marks`` makes of the services.
     -> ``modules`` (kernel modules, in the order to load them), ``missing_modules`` (those not loaded),
     ``vip_interfaces`` (names of those where a director's VIPs may be), ``sysctls`` (key to value; ``sysctls`` of the
     caller win), ``vips`` (address, prefix, interface), ``problems`` and ``warnings`` (lists of sentences).
@@ -58,13 +60,15 @@ def director_plan(
     findings = Findings()
     table = _model.parse_services(services, "services", findings)
     check_allowances(allow, ALLOWANCES, findings)
+    marked = _traffic.parse(MARKS, marks, "marks", findings)
     interfaces = networks(host["interfaces"])
     # who places the VIPs elsewhere need not tell where, but where that is clear it counts for the sysctls
-    vips = _vips(table, interfaces, vip_interface, vip_prefix, findings if place_vips else Findings())
+    addresses = {key.address for key in table if key.address} | {one for mark in marked for one in mark.addresses}
+    vips = _vips(addresses, interfaces, vip_interface, vip_prefix, findings if place_vips else Findings())
     findings.raise_problems()
     modules = _modules(table, flows)
     values = {**_sysctls(table, flows, vips, interfaces), **_kept_routes(table, host), **(sysctls or {})}
-    dangers = _dangers(table, flows, host, interfaces, modules, connection)
+    dangers = _dangers(table, marked, flows, host, interfaces, modules, connection)
     return {
         "modules": modules,
         "vip_interfaces": _vip_interfaces(interfaces, vip_interface),
@@ -147,10 +151,10 @@ def _forwards_ipv6(entry: _model.Entry) -> bool:
 
 
 def _vips(
-    table: Table, interfaces: Sequence[Network], interface: str, prefix: object, findings: Findings
+    addresses: Iterable[bytes], interfaces: Sequence[Network], interface: str, prefix: object, findings: Findings
 ) -> list[dict[str, Any]]:
     vips: list[dict[str, Any]] = []
-    for packed in sorted({key.address for key in table if key.address}, key=lambda one: (len(one), one)):
+    for packed in sorted(addresses, key=lambda one: (len(one), one)):
         address = ip(packed)
         where = interface or _holder(address, interfaces, findings)
         length = _prefix(address, prefix, findings)
@@ -196,6 +200,7 @@ def _prefix(address: Address, prefix: object, findings: Findings) -> Optional[in
 
 def _dangers(
     table: Table,
+    marked: Sequence[Traffic],
     flows: Sequence[Mapping[str, Any]],
     host: Mapping[str, Any],
     interfaces: Sequence[Network],
@@ -212,7 +217,7 @@ def _dangers(
     dangers += [
         Danger(f"{owner} manages the IPVS table of this host as well", "foreign_owner") for owner in host["owners"]
     ]
-    dangers += _captures(table, [one for one in (host["connection"], connection) if one])
+    dangers += _captures(table, marked, [one for one in (host["connection"], connection) if one])
     leaving = _leaving(flows, interfaces) if host["source_nat"] else []
     versions = {server.key.family for entry in table.values() for server in entry.servers.values()}
     for chain in host["forward"] if any(_is_nat(entry) for entry in table.values()) else ():
@@ -243,9 +248,9 @@ def _is_nat(entry: _model.Entry) -> bool:
     return any(server.forward == FORWARDS["nat"] for server in entry.servers.values())
 
 
-def _captures(table: Table, connections: Sequence[Mapping[str, Any]]) -> list[Danger]:
-    """Services on the address and port through which the host is managed: IPVS takes the packets before sshd sees
-    them.
+def _captures(table: Table, marked: Sequence[Traffic], connections: Sequence[Mapping[str, Any]]) -> list[Danger]:
+    """Services and marks on the address and port through which the host is managed: IPVS takes the packets before sshd
+    sees them.
     """
     tcp = {(_values.show_address(key.address), key.port) for key in table if key.protocol == _model.PROTOCOLS["tcp"]}
     found = []
@@ -254,6 +259,10 @@ def _captures(table: Table, connections: Sequence[Mapping[str, Any]]) -> list[Da
             if (address, taken) in tcp:
                 what = f"port {port}" if taken else f"every port, {port} included,"
                 text = f"a service takes {what} of {address}, through which this host is managed"
+                found.append(Danger(text, "management_capture"))
+        for mark in marked:
+            if address in map(_values.show_address, mark.addresses) and mark.takes(port, "tcp"):
+                text = f"the mark {mark.fwmark} takes port {port} of {address}, through which this host is managed"
                 found.append(Danger(text, "management_capture"))
     return found
 

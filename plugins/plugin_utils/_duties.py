@@ -13,16 +13,20 @@ from typing import NamedTuple, Optional
 from ..module_utils import _values
 from ..module_utils._errors import Findings
 from ..module_utils._model import FORWARDS, Server, ServiceKey
+from ..module_utils._traffic import Traffic
+from ._marks import traffic_of
 from ._reading import Network, ip
 from ._resolve import Resolved, one_of_each_family
 
 
 class Duty(NamedTuple):
-    """One server of a service that this host is. ``return_path`` is that of a NAT server, else None; ``return_via`` are
-    the addresses of the director by which answers go back, by their length in bytes.
+    """One server of a service that this host is. ``traffic`` is that of the service, None where nobody tells it;
+    ``return_path`` is that of a NAT server, else None; ``return_via`` are the addresses of the director by which
+    answers go back, by their length in bytes.
     """
 
     service: ServiceKey
+    traffic: Optional[Traffic]
     server: Server
     return_path: Optional[str]
     return_via: Mapping[int, str]
@@ -36,6 +40,11 @@ class Duty(NamedTuple):
     def family(self) -> str:
         """The family of the server, ipv4 or ipv6."""
         return family_word(self.server.key.address)
+
+    @property
+    def vips(self) -> tuple[bytes, ...]:
+        """The addresses of the service, packed."""
+        return self.traffic.addresses if self.traffic else ()
 
     def forwards(self, word: str) -> bool:
         """Whether the director forwards by this method: nat, dr or tun."""
@@ -56,7 +65,8 @@ def duties_of(resolved: Sequence[Resolved], own: frozenset[bytes], vias: Mapping
         told = vias if one.return_via is None else one_of_each_family(one.return_via, "return_via", Findings())
         for key, server in sorted(one.entry.servers.items()):
             if key.address in own:
-                found.append(Duty(one.entry.service.key, server, one.return_paths.get(key), told))
+                traffic = traffic_of(one, Findings())
+                found.append(Duty(one.entry.service.key, traffic, server, one.return_paths.get(key), told))
     return found
 
 

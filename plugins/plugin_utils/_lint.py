@@ -21,6 +21,7 @@ from ..module_utils import _model, _traffic, _values
 from ..module_utils._errors import MAX_LISTED, BadValue, Findings
 from ..module_utils._model import AF_INET, FORWARDS, PROTOCOLS, Server
 from ..module_utils._traffic import Traffic
+from ._marks import marked
 from ._resolve import Inventory, Resolved, resolve
 
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
@@ -118,9 +119,10 @@ CHECKS = {
         Check(
             "tracked",
             False,
-            "forward {forward} by a mark that others set, while the source NAT of {other} has connections tracked, in "
-            "which only one direction of these would be seen: they turn invalid",
-            "state its traffic in mark, so that it is exempted, or drop nothing for being invalid",
+            "forward {forward}, and no exemption from the connection tracking that the source NAT of {other} needs, "
+            "which sees one direction of it only: its packets turn invalid",
+            "state in mark what a service by mark takes, give servers by nat a service of their own, or drop nothing "
+            "for being invalid",
         ),
         Check(
             "foreign_server",
@@ -244,7 +246,7 @@ def lint(
         _Service(
             one,
             tuple(inventory.groups[one.written["directors"]] if "directors" in one.written else directors),
-            _marked(one, findings),
+            marked(one, findings),
         )
         for one in resolved
     ]
@@ -257,15 +259,6 @@ def lint(
         *_tracked(carried),
     ]
     return _verdict(found, carried, fleet, allow)
-
-
-def _marked(resolved: Resolved, findings: Findings) -> Optional[Traffic]:
-    """The traffic of a service by firewall mark, if it is stated."""
-    if "mark" not in resolved.written or "fwmark" not in resolved.written:
-        return None
-    mark, key = resolved.written["mark"], _model.key_params(resolved.entry.service.key)
-    where = f"{_model.key_text(resolved.entry.service.key)} mark"
-    return _traffic.parse_one(_traffic.MARKS, {**mark, **key} if isinstance(mark, Mapping) else mark, where, findings)
 
 
 def _verdict(found: Iterable[_Found], carried: Iterable[_Service], fleet: _Fleet, allow: Sequence[str]) -> Verdict:
@@ -532,13 +525,13 @@ def _shadows(carried: Sequence[_Service]) -> Iterator[_Found]:
     by_address: dict[bytes, list[_Service]] = {}
     for service in carried:
         by_address.setdefault(service.key.address, []).append(service)
-    for marked in carried:
-        traffic = marked.traffic
+    for taker in carried:
+        traffic = taker.traffic
         for address in traffic.addresses if traffic else ():
             for service in by_address.get(address, ()):
-                check = _shadowed(service.key, traffic) if traffic and _meet(service, marked) else None
+                check = _shadowed(service.key, traffic) if traffic and _meet(service, taker) else None
                 if check:
-                    yield _Found(check, service, {"other": marked.label})
+                    yield _Found(check, service, {"other": taker.label})
     for service in carried:
         if service.key.port or service.key.fwmark:
             continue
@@ -569,11 +562,14 @@ def _shadowed(key: _model.ServiceKey, traffic: Traffic) -> Optional[str]:
 
 
 def _tracked(carried: Sequence[_Service]) -> Iterator[_Found]:
-    """Directors that track connections for source NAT exempt those of dr and tun, if they know them."""
+    """Directors that track connections for source NAT exempt services by dr and tun, if they know the traffic, and no
+    server is reached by NAT (``_marks.untracked``).
+    """
     translated = [one for one in carried if "snat" in one.resolved.return_paths.values()]
     for service in carried:
         forwards = [forward for forward in ("dr", "tun") if service.servers(forward)]
-        if not service.key.fwmark or service.traffic or not forwards:
+        known = service.traffic or not service.key.fwmark
+        if not forwards or (known and not service.servers("nat")):
             continue
         others = [one.label for one in translated if _meet(service, one)]
         if others:

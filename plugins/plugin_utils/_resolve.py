@@ -46,7 +46,7 @@ class Inventory(NamedTuple):
 class Resolved(NamedTuple):
     """One plain service: as a module takes it, as the model reads it, the return path of each of its NAT servers,
     the addresses of its director by which answers go back, as written (None: not told); and the service as the
-    inventory has it.
+    inventory has it, and where.
     """
 
     plain: dict[str, Any]
@@ -54,6 +54,7 @@ class Resolved(NamedTuple):
     return_paths: dict[ServerKey, str]
     return_via: Optional[Sequence[str]]
     written: Mapping[str, Any]
+    place: str
 
 
 class _Source(NamedTuple):
@@ -111,7 +112,7 @@ def _resolved(one: _Expanded, table: _model.Table, findings: Findings) -> Resolv
             paths[server.key] = written.get("return_path", one.return_path)
         elif "return_path" in written:
             findings.problem(f"{source.place}.return_path", "is only for forward nat", written["return_path"])
-    return Resolved(one.plain, entry, paths, one.return_via, one.written)
+    return Resolved(one.plain, entry, paths, one.return_via, one.written, one.place)
 
 
 def _identity(plain: Mapping[str, Any]) -> dict[str, Any]:

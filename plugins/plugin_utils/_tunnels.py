@@ -98,7 +98,7 @@ def clamps(duties: Sequence[Duty], mtus: Mapping[str, int]) -> list[dict[str, An
     """
     sizes: dict[tuple[int, str], int] = {}
     for duty in duties:
-        if duty.service.protocol != _model.PROTOCOLS["tcp"]:
+        if not duty.traffic or "tcp" not in duty.traffic.protocols:
             continue
         params = _model.server_params(duty.server)
         size = _encapsulation.mss(
@@ -108,6 +108,7 @@ def clamps(duties: Sequence[Duty], mtus: Mapping[str, int]) -> list[dict[str, An
             duty.server.key.family,
             duty.service.family,
         )
-        key = (duty.service.family, _model.key_params(duty.service)["address"])
-        sizes[key] = min(size, sizes.get(key, size))
+        for vip in duty.vips:
+            key = (duty.service.family, _values.show_address(vip))
+            sizes[key] = min(size, sizes.get(key, size))
     return [{"address": address, "mss": size} for (dummy, address), size in sorted(sizes.items())]

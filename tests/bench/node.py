@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The part of the bench that runs in a node: one repetition of one tool at a time, each in a fresh network namespace.
 
-``node.py measure JOB`` prints one JSON object per measurement. ``node.py module ARGUMENTS SPAWNED`` runs ipvs_table once
-with a clock around its steps, from outside: nothing in the collection knows of it.
+``node.py measure JOB`` prints one JSON object per measurement. ``node.py module ARGUMENTS SPAWNED`` runs ipvs_table
+once with a clock around its steps, from outside: nothing in the collection knows of it.
 """
 
 from __future__ import annotations
@@ -227,9 +227,9 @@ def run_module(arguments: dict[str, Any], spawned: float) -> None:
     try:
         ipvs_table.main()
     except SystemExit as ended:
-        whole = time.monotonic() - begin
-        if ended.code:
+        if ended.code != 0:
             raise
+    whole = time.monotonic() - begin
     [result] = results
     told = {
         "start": begin - spawned,

@@ -4,7 +4,7 @@
 # Configures a lab of its own from examples/nat and verifies it: status 0 if the director balances, 1 if verify.yml finds
 # that it does not, 3 if it did not come that far.
 set -uo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit 3
 
 name=plant-$$
 inventory=$(mktemp)

@@ -1,4 +1,3 @@
-#!/usr/bin/python
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An Ansible module that does nothing but tell the bench, by a netlink byte, when it has begun."""
 

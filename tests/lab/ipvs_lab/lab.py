@@ -178,8 +178,8 @@ class Lab:
         wait_for(answers, 30, "The switch does not answer")
 
     def _fresh(self, node: Node) -> None:
-        """Start *node* from the snapshot and give it its name and addresses. A saved state fits only the memory it was
-        made with: a node with its own boots from the snapshot's disk.
+        """Start *node* from the snapshot and give it its name and addresses. A saved state fits only the hardware it
+        was made with: a node with its own boots from the snapshot's disk.
         """
         machine = self.machine(node)
         create_overlay(machine.overlay, self.snapshot.disk, "qcow2")

@@ -395,3 +395,25 @@ def test_bad_return_options_are_told(option: str, value: object, rule: str) -> N
         plan(NAT, **{**BACK, option: value})
     assert str(refused.value).startswith(f"ipvs_backend_{option}")
     assert rule in str(refused.value)
+
+
+MARKED = {
+    "fwmark": 80,
+    "family": "ipv4",
+    "mark": {"addresses": ["192.0.2.11", VIP], "ports": [80, 443]},
+    "servers": [{"address": RIP}],
+}
+
+
+def test_the_vips_of_a_service_by_mark_are_the_addresses_of_the_mark() -> None:
+    places = [(vip["address"], vip["interface"]) for vip in plan(MARKED)["vips"]]
+    assert places == [(VIP, "lo"), ("192.0.2.11", "lo")]
+    assert plan({name: value for name, value in MARKED.items() if name != "mark"})["vips"] == []
+
+
+def test_clients_of_a_service_by_mark_leave_room_for_the_tunnel() -> None:
+    tunnelled = plan({**MARKED, "forward": "tun"}, host=ABLE)
+    assert tunnelled["clamps"] == [{"address": VIP, "mss": 1440}, {"address": "192.0.2.11", "mss": 1440}]
+    assert {vip["interface"] for vip in tunnelled["vips"]} == {"l4lb-ipip4"}
+    datagrams = {**MARKED, "forward": "tun", "mark": {**MARKED["mark"], "protocols": ["udp"]}}  # type: ignore[dict-item]
+    assert plan(datagrams, host=ABLE)["clamps"] == []

@@ -290,3 +290,38 @@ def test_a_foreign_rule_is_refused_if_it_surely_catches_a_flow(rule: dict[str, A
 def test_a_foreign_rule_is_fine_where_no_flow_needs_source_nat() -> None:
     service = {**WEB, "return_path": "gateway"}
     assert plan(service, host={"source_nat": [matching()]})["problems"] == []
+
+
+MARKED = {
+    "fwmark": 80,
+    "family": "ipv4",
+    "forward": "nat",
+    "scheduler": "rr",
+    "servers": [{"address": "198.51.100.11"}],
+}
+MARK = {"fwmark": 80, "family": "ipv4", "addresses": ["192.0.2.11", "192.0.2.10"], "ports": ["20-80"]}
+
+
+def test_the_addresses_of_marks_are_vips() -> None:
+    marked = plan(MARKED, WEB, marks=[MARK])
+    assert [vip["address"] for vip in marked["vips"]] == ["192.0.2.10", "192.0.2.11"]
+    assert {vip["interface"] for vip in marked["vips"]} == {"eth0"}
+    assert plan(MARKED)["vips"] == []
+
+
+@pytest.mark.parametrize(
+    ("address", "port", "taken"),
+    [("192.0.2.11", 22, True), ("192.0.2.11", 2222, False), ("192.0.2.1", 22, False)],
+)
+def test_a_mark_on_the_management_port(address: str, port: int, taken: bool) -> None:
+    connection = {"address": address, "port": port}
+    problems = plan(MARKED, marks=[MARK], connection=connection)["problems"]
+    assert problems == (
+        [
+            f"the mark 80 takes port {port} of {address}, through which this host is managed "
+            "(to accept it, name management_capture in ipvs_director_allow)"
+        ]
+        if taken
+        else []
+    )
+    assert plan(MARKED, marks=[MARK], connection=connection, allow=["management_capture"])["problems"] == []

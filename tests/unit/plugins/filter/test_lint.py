@@ -388,8 +388,18 @@ def test_a_mark_that_others_set_is_not_checked() -> None:
     assert only(lint([MARKED], **fleet()), "not_checked") == told
 
 
+def test_servers_by_nat_keep_a_service_tracked() -> None:
+    servers = [{"address": "198.51.100.11"}, {"address": "198.51.100.12", "forward": "nat"}]
+    told = only(lint([{**DR, "servers": servers}], **fleet()), "warnings")
+    assert told == warning("tracked", f"service {WEB}: {CHECKS['tracked'].rule.format(forward='dr', other=WEB)}")
+    servers[1]["return_path"] = "policy"
+    assert lint([{**DR, "servers": servers, "return_via": ["198.51.100.1"]}], **fleet()) == CLEAN
+
+
 def test_a_bad_mark_is_told_with_the_rest() -> None:
-    with pytest.raises(AnsibleFilterError, match=r"-f 7 mark\.adresses: unknown key; did you mean addresses\?"):
+    with pytest.raises(
+        AnsibleFilterError, match=r"services\[0\]\.mark\.adresses: unknown key; did you mean addresses\?"
+    ):
         lint([{**MARKED, "mark": {"adresses": ["198.51.100.100"]}}], **fleet())
 
 

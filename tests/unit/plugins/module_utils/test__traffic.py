@@ -59,7 +59,7 @@ def test_the_text_of_marks() -> None:
     type ipv4_addr . inet_service : mark
     flags interval
     elements = {
-      192.0.2.12 . 0-65535 : 9
+      192.0.2.12 . 1-65535 : 9
     }
   }
   map to_udp {
@@ -138,6 +138,30 @@ def test_the_text_of_what_is_not_tracked() -> None:
     )
 
 
+def test_the_text_of_errors_that_are_not_tracked() -> None:
+    errors = {"addresses": ["192.0.2.10", "2001:db8::10"], "ports": [80], "protocols": ["icmp"], "interfaces": ["eth1"]}
+    assert (
+        body(UNTRACKED, errors)
+        == """\
+  set to_icmp_on_eth1 {
+    type ipv4_addr
+    elements = {
+      192.0.2.10
+    }
+  }
+  chain prerouting {
+    type filter hook prerouting priority raw; policy accept;
+    iifname "eth1" icmp type { destination-unreachable, time-exceeded, parameter-problem } ip daddr @to_icmp_on_eth1 \
+notrack comment "l4lb.ipvs DIGEST"
+  }
+"""
+    )
+    rule = "icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } ip6 daddr"
+    assert rule in body(UNTRACKED, errors, family=socket.AF_INET6)
+    live = LiveTable([{"set": {"name": "to_icmp_on_eth1", "handle": 1, "elem": ["192.0.2.10"]}}])
+    assert _traffic.read_elements(live) == elements(UNTRACKED, errors)
+
+
 @pytest.mark.parametrize(
     ("ports", "joined"),
     [
@@ -147,7 +171,6 @@ def test_the_text_of_what_is_not_tracked() -> None:
         (["8000-8010", "8005-8020", 8021], ["8000-8021"]),
         (["8000-8020", "8005-8006"], ["8000-8020"]),
         (["80-80"], [80]),
-        (["1-65535"], ["1-65535"]),
     ],
 )
 def test_ranges_are_joined(ports: list[object], joined: list[object]) -> None:
@@ -158,7 +181,7 @@ def test_ranges_are_joined(ports: list[object], joined: list[object]) -> None:
 def test_what_is_not_given_is_any() -> None:
     (traffic,) = parse(UNTRACKED, {"addresses": ["192.0.2.10"]})
     assert _traffic.params(UNTRACKED, traffic) == {"addresses": ["192.0.2.10"], "protocols": ["tcp"]}
-    assert list(elements(UNTRACKED, {"addresses": ["192.0.2.10"]})) == [Element("to_tcp", ("192.0.2.10", 0, 65535))]
+    assert list(elements(UNTRACKED, {"addresses": ["192.0.2.10"]})) == [Element("to_tcp", ("192.0.2.10", 1, 65535))]
 
 
 @pytest.mark.parametrize(
@@ -255,10 +278,17 @@ def test_what_nft_tells_is_read(use: Use, item: dict[str, Any]) -> None:
     assert _traffic.merge(wanted, {}) == wanted
 
 
-def test_traffic_meets_a_connection() -> None:
+def test_traffic_takes_a_port() -> None:
     (traffic,) = parse(UNTRACKED, {"addresses": ["192.0.2.10"], "ports": ["20-25"]})
-    address = socket.inet_aton("192.0.2.10")
-    assert traffic.meets(address, 22, "tcp")
-    assert not traffic.meets(address, 26, "tcp")
-    assert not traffic.meets(address, 22, "udp")
-    assert not traffic.meets(socket.inet_aton("192.0.2.11"), 22, "tcp")
+    assert [traffic.takes(port, "tcp") for port in (19, 20, 25, 26)] == [False, True, True, False]
+    assert not traffic.takes(22, "udp")
+
+
+def test_elements_are_listed_as_traffic() -> None:
+    items = [
+        {"addresses": ["192.0.2.10"], "ports": [80, "90-95"], "protocols": ["tcp"]},
+        {"addresses": ["192.0.2.10"], "protocols": ["udp"], "interfaces": ["eth1"]},
+    ]
+    found = _traffic.listed(elements(UNTRACKED, *items), 0)
+    assert [_traffic.params(UNTRACKED, traffic) for traffic in found] == items
+    assert _traffic.listed(elements(UNTRACKED, *items), 7) == []

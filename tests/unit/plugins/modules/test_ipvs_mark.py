@@ -65,8 +65,11 @@ def test_what_is_not_listed_is_kept_unless_it_is_purged(fake_nft: FakeNft, run: 
         "table ip l4lb_mark: tcp 192.0.2.10:443-444 mark 81",
         "table ip6 l4lb_mark: udp [2001:db8::10]:8000-8010 mark 80",
     ]
-    assert not run(marks=[], purge="none")["changed"]
-    assert run(marks=[], purge="owned")["changed"]
+    assert kept["unlisted"] == 2
+    left = run(marks=[], purge="none")
+    assert (left["changed"], left["unlisted"]) == (False, 3)
+    gone = run(marks=[], purge="owned")
+    assert (gone["changed"], gone["unlisted"]) == (True, 3)
     assert fake_nft.tables == {}
 
 

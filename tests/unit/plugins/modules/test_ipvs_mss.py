@@ -108,6 +108,7 @@ def test_what_is_not_listed_is_kept_unless_it_is_purged(fake_nft: FakeNft, run: 
         "table ip l4lb_mss: 192.0.2.10 mss 1300",
         "table ip6 l4lb_mss: 2001:db8::10 mss 1420",
     ]
+    assert kept["unlisted"] == 1
     assert not run(clamps=[], purge="none")["changed"]
     assert run(clamps=[], purge="owned")["changed"]
     assert fake_nft.tables == {}

@@ -50,6 +50,14 @@ def test_the_four_modes(fake_nft: FakeNft, run: Any) -> None:
     assert fake_nft.tables == {}
 
 
+def test_errors_have_no_port(fake_nft: FakeNft, run: Any) -> None:
+    errors = {**TRAFFIC, "protocols": ["tcp", "icmp"]}
+    lines = run(traffic=[errors])["diff"]["after"].splitlines()
+    assert lines[0] == "table ip l4lb_notrack: icmp 192.0.2.10"
+    assert len(lines) == 6
+    assert not run(traffic=[errors])["changed"]
+
+
 def test_what_is_not_listed_is_kept_unless_it_is_purged(fake_nft: FakeNft, run: Any) -> None:
     run(traffic=[TRAFFIC])
     wanted = copy.deepcopy(fake_nft.tables)

@@ -456,6 +456,8 @@ def test_what_is_gone_meanwhile_is_no_failure(kernel: FakeKernel, run: Any, numb
     run(WEB)
     kernel.refuse.update({"remove rule": number, "remove route": number})
     assert not run(WEB, state="absent")["failed"]
+    kernel.refuse = {"add route": number}
+    assert run(BARE)["failed"]
 
 
 # bad input: nothing is written, and check mode says the same

@@ -86,6 +86,7 @@ class FakeHost:
 
     def run(self, argv: list[str], data: Optional[str] = None) -> tuple[int, str, str]:
         if argv == ["ip", "-j", "fou", "show"]:
+            assert "fou" in self.loaded  # otherwise the real one fails
             return 0, json.dumps(self.fou), ""
         self.writes.append(" ".join(argv))
         if argv[0] == "modprobe":
@@ -207,6 +208,12 @@ def test_gue_opens_its_ports_and_says_whose_they_are(host: FakeHost, run: Any) -
     assert host.table["ipvs-gue"].checksum is False
     assert done["operations"][1:] == ["add fou port 6080 gue", "add fou port 6081 gue"]
     assert not run(tunnels=done["tunnels"])["changed"]
+
+
+def test_a_gue_device_takes_every_checksum(host: FakeHost, run: Any) -> None:
+    run(tunnels=[GUE])
+    for checksum in ("none", "csum", "remcsum"):
+        assert not run(tunnels=[{**GUE, "checksum": checksum}])["changed"]
 
 
 def test_a_port_of_ipv6_is_another(host: FakeHost, run: Any) -> None:
