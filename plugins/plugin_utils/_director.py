@@ -24,7 +24,6 @@ from ._reading import Address, Danger, Network, check_allowances, egress, ip, ju
 #: What a user may decide to live with, by the word that says so.
 ALLOWANCES = ("forward_drop", "foreign_masquerade", "foreign_owner", "management_capture")
 HOST_PREFIX = "host"
-CONNTRACK = "net.ipv4.vs.conntrack"
 VIP_INTERFACE_OPTION = "ipvs_director_vip_interface"
 
 
@@ -67,14 +66,12 @@ def director_plan(
     vips = _vips(addresses, interfaces, vip_interface, vip_prefix, findings if place_vips else Findings())
     findings.raise_problems()
     modules = _modules(table, flows)
-    values = {**_sysctls(table, flows, vips, interfaces), **_kept_routes(table, host), **(sysctls or {})}
     dangers = _dangers(table, marked, flows, host, interfaces, modules, connection)
     return {
         "modules": modules,
         "vip_interfaces": _vip_interfaces(interfaces, vip_interface),
         "missing_modules": [name for name in modules if host["modules"].get(name) != "loaded"],
-        "sysctls": values,
-        "untracked": _untracked(table) if str(values.get(CONNTRACK, 0)) == "1" else [],
+        "sysctls": {**_sysctls(table, flows, vips, interfaces), **_kept_routes(table, host), **(sysctls or {})},
         "vips": vips if place_vips else [],
         **judge(dangers, allow, "ipvs_director_allow"),
     }
@@ -114,23 +111,8 @@ def _sysctls(
     if AF_INET6 in families:
         values["net.ipv6.conf.all.forwarding"] = 1
     if flows:
-        values[CONNTRACK] = 1
+        values["net.ipv4.vs.conntrack"] = 1
     return values
-
-
-def _untracked(table: Table) -> list[dict[str, Any]]:
-    """The services whose answers go past the director, as ``ipvs_notrack`` takes them: connection tracking sees half of
-    each connection and takes it for invalid. A service with NAT servers besides is left out, for these need it.
-    """
-    found = []
-    for key, entry in sorted(table.items()):
-        forwards = {server.forward for server in entry.servers.values()}
-        if not key.address or not forwards or forwards & {FORWARDS["nat"]}:
-            continue
-        params = _model.key_params(key)
-        traffic = {"addresses": [params["address"]], "protocols": [params["protocol"]]}
-        found.append({**traffic, "ports": [key.port]} if key.port else traffic)
-    return found
 
 
 def _kept_routes(table: Table, host: Mapping[str, Any]) -> dict[str, Any]:

@@ -98,22 +98,6 @@ def test_forwarding_keeps_the_default_route_of_an_advertisement() -> None:
         assert not any("accept_ra" in key for key in plan(service, host=host)["sysctls"])
 
 
-def test_what_is_answered_past_the_director_is_not_tracked() -> None:
-    direct = {"address": "192.0.2.10", "port": 80, "servers": [{"address": "198.51.100.11"}]}
-    tunnel = {"address": "2001:db8::10", "port": 53, "protocol": "udp", "forward": "tun"}
-    tunnel["servers"] = [{"address": "198.51.100.11"}]
-    both = {**WEB, "port": 81, "servers": [{"address": "198.51.100.11"}, {"address": "198.51.100.12", "forward": "dr"}]}
-    both["servers"][0]["port"] = 81
-    every = {**direct, "address": "192.0.2.12", "port": 0, "persistence_timeout": 60}
-    assert plan(WEB, direct, tunnel, both, every)["untracked"] == [
-        {"addresses": ["192.0.2.10"], "protocols": ["tcp"], "ports": [80]},
-        {"addresses": ["192.0.2.12"], "protocols": ["tcp"]},
-        {"addresses": ["2001:db8::10"], "protocols": ["udp"], "ports": [53]},
-    ]
-    assert plan(direct)["untracked"] == [], "nothing is tracked then"
-    assert len(plan(direct, sysctls={"net.ipv4.vs.conntrack": 1})["untracked"]) == 1
-
-
 def test_direct_routing_needs_no_sysctl() -> None:
     service = {**WEB, "forward": "dr", "servers": [{"address": "198.51.100.11"}]}
     assert plan(service)["sysctls"] == {}
