@@ -69,10 +69,7 @@ def test_nobody_else_claims_a_vip_that_it_sends_from(scenario, backend, director
         send_from_the_vip(backend)
         nodes.lab("port", "backend1", "lan", "down")
         nodes.lab("port", "backend1", "lan", "up")
-        backend.check_output("ip link set eth1 down; ip link set eth1 up")
-        backend.check_output(
-            "ip -6 addr show dev eth1 | grep -q 2001:db8:100::201 || ip addr add 2001:db8:100::201/64 dev eth1"
-        )
+        flap(backend)
         ask(VIP)
         ask(VIP6)
     assert [report["failures"] for report in reports] == [0, 0], reports
@@ -82,6 +79,12 @@ def test_nobody_else_claims_a_vip_that_it_sends_from(scenario, backend, director
 def send_from_the_vip(backend):
     backend.run(f"ip neigh flush all; ping -c 1 -W 1 -I {VIP} {CLIENT}")
     backend.run(f"ip -6 neigh flush all; ping -c 1 -W 1 -I {VIP6} {CLIENT6}")
+
+
+def flap(backend):
+    """Take the link down and up; the addresses that a link has in IPv6 leave with it unless it is told to keep them."""
+    key = "net.ipv6.conf.eth1.keep_addr_on_down"
+    backend.check_output(f"sysctl -w {key}=1; ip link set eth1 down; ip link set eth1 up; sysctl -w {key}=0")
 
 
 @contextlib.contextmanager

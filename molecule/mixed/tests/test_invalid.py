@@ -60,7 +60,6 @@ def test_tracked_they_would_be_dropped(director):
     director.check_output("nft delete table ip l4lb_notrack")
     try:
         with strict(director):
-            nodes.load(f"{VIP}:80", "--count 10")
             transfers.down(VIP, MEGABYTE, patience=5)
             assert dropped(director) > 0
     finally:
