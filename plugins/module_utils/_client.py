@@ -11,6 +11,7 @@ netlink_rcv_skb).
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -32,6 +33,9 @@ READINGS = 5
 #: So many services are read one by one in less time than it takes to list a table of thousands.
 FEW = 50
 _BUFFER_SIZE = 65536
+#: Bytes that may wait to be received, whatever net.core.rmem_default says: a dump or a batch of errors must fit.
+_RECEIVE_BUFFER = 1 << 20
+_SO_RCVBUFFORCE = 33  # asm-generic/socket.h; Python has no name for it
 
 
 class Written(NamedTuple):
@@ -68,6 +72,8 @@ class Client:
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", timeout, 0))
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", timeout, 0))
+            with contextlib.suppress(PermissionError):  # whoever lacks the capability is told by IPVS itself
+                self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
             self._socket.bind((0, 0))
             self._family = self._resolve()
         except BaseException:

@@ -18,10 +18,7 @@ from ._errors import Findings, IpvsError, Unavailable
 from ._model import Server, Service, ServiceKey, Table, server_line, service_line
 from ._module import Task
 from ._ownership import Register
-from ._plan import REMOVALS, Operation, Plan, operation_line
-
-#: More lines than this are counted, not listed: the result of a table of thousands must stay small.
-MAX_LISTED = 100
+from ._plan import REMOVALS, Operation, Plan, capped, listed, operation_line
 
 
 @contextlib.contextmanager
@@ -122,17 +119,6 @@ def _decide(client: Optional[Client], read: Callable[[Client], Table], decide: C
 
 def _removals(plan: Plan) -> list[Operation]:
     return [operation for operation in plan.operations if operation.action in REMOVALS]
-
-
-def listed(operations: Sequence[Operation]) -> list[str]:
-    """The first :data:`MAX_LISTED` operations in ipvsadm's notation, then how many more there are."""
-    return capped([operation_line(operation) for operation in operations[:MAX_LISTED]], len(operations))
-
-
-def capped(lines: list[Any], count: int) -> list[Any]:
-    """At most :data:`MAX_LISTED` of ``count`` lines, then how many more there are."""
-    more = [f"... and {count - MAX_LISTED} more"] if count > MAX_LISTED else []
-    return lines[:MAX_LISTED] + more
 
 
 def _check_modules(plan: Plan) -> None:

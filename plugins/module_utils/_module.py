@@ -13,6 +13,8 @@ import contextlib
 import fcntl
 import gc
 import os
+import socket
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Callable, Optional
@@ -27,6 +29,7 @@ STATE_DIR = "/run/l4lb-ipvs"
 #: Seconds a run waits for another one in the same network namespace.
 LOCK_TIMEOUT = 60.0
 CLONE_NEWNET = 0x40000000
+SO_NETNS_COOKIE = 71  # asm-generic/socket.h; Python has no name for it
 
 
 class Task:
@@ -123,9 +126,20 @@ def _setns(descriptor: int) -> None:
 
 
 def namespace_id() -> str:
-    """The device and inode of the network namespace this process is in: its only identity (namespaces(7))."""
+    """The device and inode of the network namespace this process is in: its identity while it lasts (namespaces(7))."""
     status = os.stat("/proc/self/ns/net")
     return f"{status.st_dev}-{status.st_ino}"
+
+
+def namespace_cookie() -> int:
+    """What the kernel gives to one network namespace alone, while it uses the inode of one that is gone again; 0 before
+    Linux 5.14.
+    """
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
+            return int.from_bytes(one.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8), sys.byteorder)
+    except OSError:
+        return 0
 
 
 @contextlib.contextmanager

@@ -83,11 +83,11 @@ class Register:
             self._store(self.owned.without(lost))
 
     def _load(self) -> Owned:
-        """What is ours; nothing if the file is not there or is from before the last boot."""
+        """What is ours; nothing if the file is not there, from before the last boot or of a namespace that is gone."""
         try:
             with open(self.path, encoding="ascii") as file:
                 held = json.load(file)
-            if held["boot_id"] != _boot_id():
+            if (held["boot_id"], held.get("cookie")) != (_boot_id(), _module.namespace_cookie()):
                 return Owned()
             servers = ((_service_key(*key), listed) for key, listed in held["servers"])
             return Owned(
@@ -115,6 +115,7 @@ class Register:
             servers.setdefault(key, []).append(_plain_server(server))
         held = {
             "boot_id": _boot_id(),
+            "cookie": _module.namespace_cookie(),
             "services": [_plain_service(key) for key in owned.services],
             "servers": [(_plain_service(key), listed) for key, listed in servers.items()],
         }

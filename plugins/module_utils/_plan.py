@@ -10,8 +10,8 @@ Check mode, ``changed``, the diff and the requests that are sent all come from t
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import NamedTuple, Optional, Union
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple, Optional, Union
 
 from ._model import (
     Entry,
@@ -39,6 +39,9 @@ ACTIONS = (
     "remove_service",
 )
 REMOVALS = frozenset(("remove_server", "remove_service"))
+#: More operations, and more services of a diff, than this are counted, not listed: the result of a table of thousands
+#: must stay small.
+MAX_LISTED = 100
 
 
 class Operation(NamedTuple):
@@ -58,9 +61,13 @@ class Plan(NamedTuple):
     operations: tuple[Operation, ...]
 
     def diff(self) -> dict[str, str]:
-        """The services that the plan touches, before and after, in ipvsadm's notation."""
+        """The services that the plan touches, before and after, in ipvsadm's notation: the first :data:`MAX_LISTED` of
+        them, then on both sides how many more there are.
+        """
         touched = sorted({operation.key for operation in self.operations})
-        return {"before": _text(self.current, touched), "after": _text(self.predicted, touched)}
+        shown = touched[:MAX_LISTED]
+        more = f"... and {len(touched) - MAX_LISTED} more services\n" if len(touched) > MAX_LISTED else ""
+        return {"before": _text(self.current, shown) + more, "after": _text(self.predicted, shown) + more}
 
 
 def _text(table: Table, keys: list[ServiceKey]) -> str:
@@ -156,3 +163,14 @@ def operation_line(operation: Operation) -> str:
     elif isinstance(operation.after, Server):
         line += f" {server_options(operation.after)}"
     return line
+
+
+def listed(operations: Sequence[Operation]) -> list[str]:
+    """The first :data:`MAX_LISTED` operations in ipvsadm's notation, then how many more there are."""
+    return capped([operation_line(operation) for operation in operations[:MAX_LISTED]], len(operations))
+
+
+def capped(lines: list[Any], count: int) -> list[Any]:
+    """At most :data:`MAX_LISTED` of ``count`` lines, then how many more there are."""
+    more = [f"... and {count - MAX_LISTED} more"] if count > MAX_LISTED else []
+    return lines[:MAX_LISTED] + more

@@ -17,7 +17,7 @@ from . import _model, _values
 from ._errors import BadValue, Findings, IpvsError
 from ._model import Entry, ServerKey, ServiceKey, Table
 from ._ownership import Owned
-from ._plan import Plan, operation_line, plan
+from ._plan import Plan, listed, plan
 from ._values import Field
 
 #: The actions as users name them; a weight that goes to 0 is an edit.
@@ -232,5 +232,4 @@ def counts(made: Plan) -> dict[str, int]:
 
 
 def _refusal(message: str, made: Plan) -> IpvsError:
-    lines = [operation_line(operation) for operation in made.operations]
-    return IpvsError(message, diff=made.diff(), operations=lines)
+    return IpvsError(message, diff=made.diff(), operations=listed(made.operations), counts=counts(made))

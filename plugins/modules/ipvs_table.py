@@ -90,7 +90,8 @@ options:
     description:
       - How much a purge may remove, of services and, separately, of servers, as a number or as a share such as V(25%)
         of what is live in scope. A share always allows 10.
-      - Beyond it the task fails before anything is written, in check mode too, and shows the plan.
+      - Beyond it the task fails before anything is written, in check mode too, and shows the plan as far as a result
+        goes.
       - A purge with nothing listed is likely a mistake, and no share allows it any removal but V(100%).
       - It does not limit O(state=absent), which names what it removes.
     type: raw
@@ -103,6 +104,10 @@ options:
     elements: str
     choices: [add_service, edit_service, remove_service, add_server, edit_server, remove_server]
     default: [add_service, edit_service, remove_service, add_server, edit_server, remove_server]
+notes:
+  - A result stays small, whatever the table has. It lists 100 operations and the diff of 100 services at most, and
+    RV(counts) counts all of them. A task in check mode that lists the services of one network, with O(scope) on that
+    network, shows its part of a large plan.
 seealso:
   - module: l4lb.ipvs.ipvs_service
   - module: l4lb.ipvs.ipvs_server
@@ -179,11 +184,11 @@ operations:
 from typing import Any
 
 from ..module_utils import _model, _policy, _tablespec
-from ..module_utils._converge import capped, converge
+from ..module_utils._converge import converge
 from ..module_utils._module import Task, run_module
 from ..module_utils._owners import refuse_others
 from ..module_utils._ownership import Owned, Register
-from ..module_utils._plan import Plan, plan
+from ..module_utils._plan import Plan, capped, plan
 
 ARGUMENT_SPEC = _tablespec.TABLE
 SOURCES = ("services", "src")

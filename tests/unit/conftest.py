@@ -36,6 +36,7 @@ def run_main(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[Callabl
     Warnings are in ``result["warnings"]``. The lock lives in the test's own directory.
     """
     monkeypatch.setattr(_module, "STATE_DIR", str(tmp_path / "lock"))
+    monkeypatch.setattr(_module, "namespace_cookie", lambda: 1)
 
     def run(main: Callable[[], None], params: dict[str, Any], check: bool = False, diff: bool = True) -> dict[str, Any]:
         warnings: list[str] = []

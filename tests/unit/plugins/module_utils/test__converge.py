@@ -10,10 +10,10 @@ from typing import Any, Callable
 import pytest
 
 from plugins.module_utils._client import READINGS
-from plugins.module_utils._converge import capped, converge
+from plugins.module_utils._converge import converge
 from plugins.module_utils._errors import Findings, Forbidden, InvalidInput, IpvsError, Unavailable
 from plugins.module_utils._model import Table, parse_services
-from plugins.module_utils._plan import Plan, plan
+from plugins.module_utils._plan import Plan, capped, plan
 from tests.unit.conftest import Machine
 from tests.unit.fake_kernel import WRITES, Kernel
 

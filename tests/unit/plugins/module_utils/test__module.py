@@ -18,7 +18,14 @@ import pytest
 
 from plugins.module_utils import _module
 from plugins.module_utils._errors import Findings, Forbidden, InvalidInput, IpvsError, Unavailable
-from plugins.module_utils._module import Task, enter_namespace, namespace_id, namespace_lock, run_module
+from plugins.module_utils._module import (
+    Task,
+    enter_namespace,
+    namespace_cookie,
+    namespace_id,
+    namespace_lock,
+    run_module,
+)
 
 ROOT = Path(__file__).resolve().parents[4]
 SPEC: dict[str, Any] = {"port": {"type": "raw"}}
@@ -145,6 +152,12 @@ def test_the_namespace_is_entered_before_the_body_runs(run_main: Any, namespaces
 def test_a_namespace_is_known_by_device_and_inode() -> None:
     assert re.fullmatch(r"\d+-\d+", namespace_id())
     assert f"[{namespace_id().split('-')[1]}]" in os.readlink("/proc/self/ns/net")
+
+
+def test_a_namespace_has_a_cookie_where_the_kernel_gives_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert namespace_cookie() == namespace_cookie()
+    monkeypatch.setattr(_module, "SO_NETNS_COOKIE", 9999)
+    assert namespace_cookie() == 0
 
 
 # the lock

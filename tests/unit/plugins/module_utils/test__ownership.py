@@ -52,6 +52,7 @@ def state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(_module, "STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setattr(_ownership, "BOOT_ID", str(tmp_path / "boot_id"))
     (tmp_path / "boot_id").write_text("a boot\n")
+    monkeypatch.setattr(_module, "namespace_cookie", lambda: 1)
     return tmp_path / "state"
 
 
@@ -101,6 +102,13 @@ def test_another_boot_makes_it_void(claimed: Register, tmp_path: Path) -> None:
     assert Register().owned == Owned(frozenset([WEB_KEY]))
 
 
+def test_a_namespace_with_the_number_of_one_that_is_gone_has_nothing(
+    claimed: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_module, "namespace_cookie", lambda: 7777)
+    assert Register().owned == Owned()
+
+
 def test_each_network_namespace_has_its_own(claimed: Register, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_module, "namespace_id", lambda: "4-4026532000")
     assert Register().owned == Owned()
@@ -143,6 +151,7 @@ def test_another_user_is_told_to_become_root(monkeypatch: pytest.MonkeyPatch, cl
         assert not Register().owned
 
 
+LIFE = {"boot_id": "a boot", "cookie": 1}
 SERVICE = [0, 2, 6, "c000020a", 80]
 
 
@@ -155,12 +164,12 @@ SERVICE = [0, 2, 6, "c000020a", 80]
         "7",
         "{}",
         '"\u00e4"',
-        json.dumps({"boot_id": "a boot"}),
-        json.dumps({"boot_id": "a boot", "services": 7, "servers": []}),
-        json.dumps({"boot_id": "a boot", "services": ["web"], "servers": []}),
-        json.dumps({"boot_id": "a boot", "services": [SERVICE[:4]], "servers": []}),
-        json.dumps({"boot_id": "a boot", "services": [[0, 2, 6, "c00", 80]], "servers": []}),
-        json.dumps({"boot_id": "a boot", "services": [], "servers": [SERVICE]}),
+        json.dumps(LIFE),
+        json.dumps({**LIFE, "services": 7, "servers": []}),
+        json.dumps({**LIFE, "services": ["web"], "servers": []}),
+        json.dumps({**LIFE, "services": [SERVICE[:4]], "servers": []}),
+        json.dumps({**LIFE, "services": [[0, 2, 6, "c00", 80]], "servers": []}),
+        json.dumps({**LIFE, "services": [], "servers": [SERVICE]}),
     ],
 )
 def test_a_record_that_is_none_is_told(claimed: Register, held: str) -> None:

@@ -328,6 +328,15 @@ def test_half_an_inventory_is_refused(run: Any, refuses: Any, purge: str) -> Non
     assert len(result["diff"]["before"].splitlines()) == 74
 
 
+def test_a_large_refusal_is_told_in_part_and_counted(run: Any, refuses: Any) -> None:
+    changed(run(many(300)))
+    result = refuses(many(3), purge="owned")
+    assert result["counts"] == {"remove_service": 297}
+    assert result["operations"][99:] == ["-D -t 192.0.2.10:103", "... and 197 more"]
+    assert result["diff"]["after"] == "... and 197 more services\n"
+    assert len(result["diff"]["before"].splitlines()) == 201
+
+
 @pytest.mark.parametrize("purge", ["owned", "all"])
 def test_an_empty_inventory_is_refused_unless_it_is_meant(run: Any, refuses: Any, kernel: Kernel, purge: str) -> None:
     changed(run(many(2)))
