@@ -95,6 +95,7 @@ def all_parts() -> list[Part]:
         Part("sanity", ("scripts/sanity.py",), reports="build/sanity/**/tests/output/junit/*.xml"),
         Part("lab", pytest("tests/lab", "-m", "lab")),
         *integration_parts(),
+        Part("faults", pytest("tests/faults")),
         *molecule_parts(),
     ]
 

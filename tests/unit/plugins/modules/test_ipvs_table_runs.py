@@ -127,9 +127,14 @@ def test_runs_converge_and_spare_what_is_foreign(run_main: Any, machine: Machine
                 self.ours = (self.ours | (now - objects(before))) & now
 
         def run_through(self, services: list[dict[str, Any]], purge: str) -> None:
-            """A run makes what it should, as check mode foretold, and the next one changes nothing."""
+            """A run makes what it should, as check mode foretold, whatever the order of the list, and the next
+            one changes nothing.
+            """
             expected = after(held(kernel.save()), wished(services), purge, self.ours)
             foretold = self.run(services, purge, check=True)
+            turned = [{**one, "servers": one["servers"][::-1]} for one in reversed(services)]
+            other = self.run(turned, purge, check=True)
+            assert {**other, "warnings": []} == {**foretold, "warnings": []}
             kernel.commands.clear()
             done = self.run(services, purge)
             assert done == foretold

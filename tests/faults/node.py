@@ -1,0 +1,525 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The faults, as a node of the lab plays them: each function whose name begins with ``test_`` is one, in a network
+namespace of its own, with entries of somebody else in its table.
+
+``node.py NAME`` runs one of them and ends with status 0 or a traceback. The module is the real one in a process of its
+own, strace(1) makes its system calls fail, and ipvsadm is the witness. The collection and Ansible's module_utils lie
+beside this file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import importlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+PLUGINS = "ansible_collections.l4lb.ipvs.plugins"
+STATE = Path("/run/l4lb-ipvs")
+TRACE = HERE / "trace"
+NAMESPACE = "faults"
+CLONE_NEWUSER = 0x10000000
+PATIENCE = 30  # seconds for what is waited for
+
+Lines = set[str]
+
+#: Commands of the IPVS family (linux/ip_vs.h).
+WRITES = {1: "NEW_SERVICE", 2: "SET_SERVICE", 3: "DEL_SERVICE", 5: "NEW_DEST", 6: "SET_DEST", 7: "DEL_DEST"}
+#: The type of messages to it (linux/genetlink.h); the families come after it.
+GENERIC_CONTROLLER = 0x10
+
+FOREIGN = {
+    line
+    for port in range(1, 4)
+    for line in (
+        f"-A -t 192.0.2.99:{port} -s lc -p 77",
+        f"-a -t 192.0.2.99:{port} -r 198.51.100.99:{port} -m -w 7",
+    )
+}
+
+
+def service(port: int, servers: Sequence[int], scheduler: str = "wlc", weight: int = 1) -> dict[str, Any]:
+    listed = [{"address": f"198.51.100.{last}", "weight": weight} for last in servers]
+    return {"address": "192.0.2.10", "port": port, "scheduler": scheduler, "servers": listed}
+
+
+def lines_of(services: Sequence[dict[str, Any]]) -> Lines:
+    """What ``ipvsadm -Sn`` prints of them."""
+    found = set()
+    for one in services:
+        name = f"-t {one['address']}:{one['port']}"
+        found.add(f"-A {name} -s {one['scheduler']}")
+        found |= {f"-a {name} -r {it['address']}:{one['port']} -g -w {it['weight']}" for it in one["servers"]}
+    return found
+
+
+def names(lines: Lines) -> Lines:
+    """What the lines are about, without the options."""
+    return {" ".join(line.split()[1 : 3 if line.startswith("-A") else 5]) for line in lines}
+
+
+OLD = [service(80, [11, 12, 13]), service(81, [11, 12])]
+#: Every kind of operation on the way from OLD: a service more and one less, servers of the other more, less and other.
+NEW = [service(80, [11, 13, 14], scheduler="wrr", weight=5), service(82, [11])]
+#: The same, with more additions than one batch holds.
+LARGE = [*NEW, service(83, range(1, 121))]
+
+
+# the module
+
+
+class Killed(Exception):
+    """The run was ended by a signal and told nothing."""
+
+
+class Run:
+    """A run of ipvs_table in a process of its own. ``inject`` are expressions of ``strace --inject``; they count the
+    calls of this process. With or without them, ``trace`` writes down what it sends.
+    """
+
+    def __init__(
+        self,
+        services: Optional[Sequence[dict[str, Any]]] = None,
+        *,
+        check: bool = False,
+        inject: Sequence[str] = (),
+        trace: bool = False,
+        before: Callable[[], object] = lambda: None,
+        **options: Any,
+    ) -> None:
+        params = {"netns": NAMESPACE, "purge": "owned", "max_removals": "100%", "services": services, **options}
+        arguments = {name: value for name, value in params.items() if value is not None}
+        arguments.update(_ansible_check_mode=check, _ansible_diff=True, _ansible_remote_tmp=str(HERE))
+        gate, opener = os.pipe()
+        self._told, writing = os.pipe()
+        self._tracer: Optional[subprocess.Popen[str]] = None
+        self.process = os.fork()
+        if self.process == 0:
+            for descriptor in (opener, self._told):
+                os.close(descriptor)
+            os.read(gate, 1)
+            for descriptor in (1, 2):
+                os.dup2(writing, descriptor)
+            os.close(writing)
+            self._main(arguments, before)
+        os.close(gate)
+        os.close(writing)
+        if inject or trace:
+            self._attach(inject)
+        os.close(opener)
+
+    @staticmethod
+    def _main(arguments: dict[str, Any], before: Callable[[], object]) -> None:
+        from ansible.module_utils import basic
+
+        basic._ANSIBLE_ARGS = json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode()
+        basic._ANSIBLE_PROFILE = "legacy"
+        try:
+            before()
+            importlib.import_module(f"{PLUGINS}.modules.ipvs_table").main()
+        except SystemExit:
+            sys.stdout.flush()
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+        finally:  # nothing of the test may go on in this process, whatever the pipe says
+            os._exit(0)
+
+    def _attach(self, inject: Sequence[str]) -> None:
+        command = ["strace", "-f", "-p", str(self.process), "-e", "trace=sendto,recvfrom", "-xx", "-s", "20"]
+        for expression in inject:
+            command += ["-e", f"inject={expression}"]
+        self._tracer = subprocess.Popen([*command, "-o", str(TRACE)], stderr=subprocess.PIPE, text=True)
+        assert self._tracer.stderr is not None
+        told = self._tracer.stderr.readline()
+        assert "attached" in told, told + self._tracer.stderr.read()
+
+    def wait_until_stopped(self) -> None:
+        dummy, status = os.waitpid(self.process, os.WUNTRACED)
+        assert os.WIFSTOPPED(status), f"ended with {status} before it was to be stopped: {self._output()}"
+
+    def go_on(self) -> None:
+        os.kill(self.process, signal.SIGCONT)
+
+    def hang_up(self) -> None:
+        """Nobody reads any more what it tells."""
+        os.close(self._told)
+
+    def ended(self) -> int:
+        """Wait for its end -> the status of waitpid(2)."""
+        status = os.waitpid(self.process, 0)[1]
+        if self._tracer:
+            self._tracer.communicate()
+        return status
+
+    def _output(self) -> str:
+        with open(self._told, encoding="utf-8") as pipe:
+            return pipe.read()
+
+    def result(self) -> dict[str, Any]:
+        """What it returned.
+
+        :raises Killed: nothing.
+        """
+        output = self._output()
+        if os.WIFSIGNALED(self.ended()):
+            raise Killed
+        [line] = [line for line in output.splitlines() if line.startswith("{")] or [""]
+        assert line, f"no result, but: {output}"
+        told: dict[str, Any] = json.loads(line)
+        return told
+
+
+def run(services: Optional[Sequence[dict[str, Any]]] = None, **options: Any) -> dict[str, Any]:
+    """A run that must not fail -> its result."""
+    result = Run(services, **options).result()
+    assert not result.get("failed"), result
+    return result
+
+
+def refused(services: Optional[Sequence[dict[str, Any]]] = None, **options: Any) -> dict[str, Any]:
+    """A run that must fail, in one sentence -> its result."""
+    result = Run(services, **options).result()
+    assert result.get("failed"), result
+    assert "Traceback" not in str(result), result
+    return result
+
+
+def traced(call: str) -> list[str]:
+    """The lines of the last trace that are of a system call."""
+    return [line for line in TRACE.read_text().splitlines() if f"{call}(" in line]
+
+
+def written() -> list[str]:
+    """The commands that the last traced run sent to change something."""
+    found = []
+    for kind, first in re.findall(r'nlmsg_type=(\w+)[^}]*\}, "\\x(..)', "\n".join(traced("sendto"))):
+        if int(kind, 16) > GENERIC_CONTROLLER and int(first, 16) in WRITES:
+            found.append(WRITES[int(first, 16)])
+    return found
+
+
+# the witness
+
+
+def command(*argv: str, data: Optional[str] = None) -> str:
+    done = subprocess.run(argv, input=data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    assert done.returncode == 0, f"{argv}: {done.stdout}"
+    return done.stdout
+
+
+def inside(*argv: str, data: Optional[str] = None) -> str:
+    return command("ip", "netns", "exec", NAMESPACE, *argv, data=data)
+
+
+def table() -> Lines:
+    return {" ".join(line.split()) for line in inside("ipvsadm", "-Sn").splitlines()}
+
+
+def restore(lines: Lines) -> None:
+    inside("ipvsadm", "-R", data="\n".join(sorted(lines)) + "\n")  # -A sorts before -a
+
+
+def check_lock_is_free() -> None:
+    for path in STATE.glob("*.lock"):
+        with open(path) as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def check_safe(before: Lines, wanted: Lines) -> None:
+    """Wherever a run stops: what is foreign is untouched, what was and stays wanted is there, and nothing is removed
+    unless everything that is wanted is there.
+    """
+    now = table()
+    assert now >= FOREIGN, FOREIGN - now
+    missing = (names(before) & names(wanted)) - names(now)
+    assert not missing, missing
+    if names(before) - names(now):
+        assert now >= wanted, wanted - now
+
+
+def check_converges(services: Sequence[dict[str, Any]]) -> None:
+    run(services)
+    assert table() == FOREIGN | lines_of(services), table() ^ (FOREIGN | lines_of(services))
+    assert not run(services)["changed"]
+
+
+@contextlib.contextmanager
+def process(work: Callable[[], object]) -> Iterator[int]:
+    """Do the work again and again in another process, while the block lasts."""
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            while True:
+                work()
+        os._exit(1)
+    try:
+        yield child
+        assert os.waitpid(child, os.WNOHANG) == (0, 0), "the other process ended too early"
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+# the faults
+
+
+def test_killed_at_every_send() -> None:
+    """SIGKILL before the first, the second ... message leaves: the lock is free, the table is safe, the next run
+    converges, and the one after that changes nothing.
+    """
+    check_converges(OLD)
+    run(LARGE, trace=True)
+    sends = len(traced("sendto"))
+    assert sends > 10, sends
+    for number in range(1, sends + 1):
+        check_converges(OLD)
+        try:
+            Run(LARGE, inject=[f"sendto:signal=SIGKILL:when={number}"]).result()
+            raise AssertionError(f"not killed at send {number} of {sends}")
+        except Killed:
+            check_lock_is_free()
+            check_safe(lines_of(OLD), lines_of(LARGE))
+            check_converges(LARGE)
+
+
+def test_controller_that_hangs_up() -> None:
+    """Nobody reads the result: the work is done all the same."""
+    check_converges(OLD)
+    one = Run(LARGE)
+    one.hang_up()
+    one.ended()
+    assert table() == FOREIGN | lines_of(LARGE)
+    check_lock_is_free()
+
+
+def test_scheduler_that_cannot_be_loaded() -> None:
+    """The kernel has the module and cannot load it, which no look beforehand tells: nothing is removed."""
+    check_converges(OLD)
+    forbidden = Path("/etc/modprobe.d/l4lb-faults.conf")
+    forbidden.write_text("install ip_vs_sed /bin/false\n")
+    try:
+        result = refused([service(90, [11]), service(91, [11], scheduler="sed")], trace=True)
+    finally:
+        forbidden.unlink()
+    assert result["msg"].startswith("the kernel refused -A -t 192.0.2.10:91 -s sed: "), result["msg"]
+    assert "ip_vs_sed" in result["msg"], result["msg"]
+    assert "-A -t 192.0.2.10:90 -s wlc" in result["outcome"]["applied"], result
+    assert "-D -t 192.0.2.10:80" in result["outcome"]["not_attempted"], result
+    assert not [command for command in written() if command.startswith("DEL")], written()
+    assert table() == FOREIGN | lines_of([*OLD, service(90, [11])])
+    check_converges(NEW)
+
+
+def test_container_without_the_capability() -> None:
+    """Root of a user namespace is not enough for IPVS."""
+
+    def enter() -> None:
+        assert ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER) == 0
+        Path("/proc/self/uid_map").write_text("0 0 1")
+
+    held = table()
+    for check in (True, False):
+        assert "CAP_NET_ADMIN" in refused(NEW, netns=None, before=enter, check=check)["msg"]
+    assert table() == held
+
+
+def stopped_before_writing(services: Sequence[dict[str, Any]]) -> Run:
+    """A run that has read and decided, and stands still."""
+    run(services, check=True, trace=True)
+    one = Run(services, inject=[f"sendto:signal=SIGSTOP:when={len(traced('sendto'))}"])
+    one.wait_until_stopped()
+    return one
+
+
+def test_another_adds_first() -> None:
+    """What another adds between the reading and the writing is changed in place, or left if it is right already."""
+    check_converges(OLD)
+    one = stopped_before_writing(NEW)
+    others = {"-A -t 192.0.2.10:82 -s wlc", "-a -t 192.0.2.10:80 -r 198.51.100.14:80 -m -w 9"}
+    restore(others)
+    one.go_on()
+    result = one.result()
+    assert not result.get("failed"), result
+    assert "-e -t 192.0.2.10:80 -r 198.51.100.14:80 -g -w 5" in result["operations"], result
+    assert not {"-A -t 192.0.2.10:82 -s wlc", "-a -t 192.0.2.10:80 -r 198.51.100.14:80 -g -w 5"} & set(
+        result["operations"]
+    ), result
+    check_converges(NEW)
+    removed = run([])
+    assert removed["counts"] == {"remove_server": 3}, removed  # what another added is its own
+
+
+def test_another_deletes_first() -> None:
+    """What another deletes between the reading and the writing is added, or is gone as it should be."""
+    check_converges(OLD)
+    one = stopped_before_writing(NEW)
+    inside("ipvsadm", "-d", "-t", "192.0.2.10:80", "-r", "198.51.100.11:80")
+    inside("ipvsadm", "-D", "-t", "192.0.2.10:81")
+    one.go_on()
+    result = one.result()
+    assert not result.get("failed"), result
+    assert "-a -t 192.0.2.10:80 -r 198.51.100.11:80 -g -w 5" in result["operations"], result
+    check_converges(NEW)
+
+
+def test_kube_proxy_is_not_fought() -> None:
+    check_converges(OLD)
+    command("ip", "-n", NAMESPACE, "link", "add", "kube-ipvs0", "type", "dummy")
+    for check in (True, False):
+        assert "kube-proxy" in refused(NEW, check=check)["msg"]
+    assert table() == FOREIGN | lines_of(OLD)
+
+
+def churn(pause: float) -> Callable[[], object]:
+    """Another writer that adds and removes services of its own, in front of ours in the kernel's order and behind."""
+    adding = "".join(f"-A -t 192.0.2.{last}:{last} -s rr\n" for last in range(100, 140))
+    removing = adding.replace("-A", "-D").replace(" -s rr", "")
+
+    def work() -> None:
+        for commands in (adding, removing):
+            inside("ipvsadm", "-R", data=commands)
+            time.sleep(pause)
+
+    return work
+
+
+def test_churn_never_misleads() -> None:
+    """A table that changes without a rest: a run finishes or says so; it never takes away or adds what is right."""
+    check_converges(LARGE)
+    outcomes = []
+    with process(churn(0)):
+        for dummy in range(15):
+            result = Run(LARGE).result()
+            assert not result.get("operations"), result
+            if result.get("failed"):
+                assert "another writer keeps changing the IPVS table" in result["msg"], result
+            outcomes.append("failed" if result.get("failed") else "unchanged")
+            assert table() >= lines_of(LARGE)
+    restore_rest = {line for line in table() if line.startswith("-A -t 192.0.2.1") and "192.0.2.10:" not in line}
+    for line in restore_rest:
+        inside("ipvsadm", *line.replace("-A", "-D").partition(" -s")[0].split())
+    check_converges(LARGE)
+    print(f"{outcomes.count('failed')} of {len(outcomes)} runs said that they could not read the table")
+
+
+def test_change_beside_another_writer() -> None:
+    """A table that rests at times: the change is made, and made right."""
+    check_converges(OLD)
+    with process(churn(1.0)):
+        for services in (NEW, OLD, NEW):
+            deadline = time.monotonic() + PATIENCE
+            while True:
+                result = Run(services).result()
+                check_safe(lines_of(OLD) | lines_of(NEW), lines_of(services))
+                if not result.get("failed"):
+                    break
+                assert time.monotonic() < deadline, result
+            assert table() >= lines_of(services)
+
+
+def test_no_reply() -> None:
+    """A message that never reaches the kernel, and so is never answered."""
+    check_converges(OLD)
+    run(NEW, check=True, trace=True)
+    number = len(traced("sendto")) + 1
+    begin = time.monotonic()
+    result = refused(NEW, inject=[f"sendto:retval=100:when={number}"])
+    assert time.monotonic() - begin < 40
+    assert "did not answer an IPVS request within 30 s" in result["msg"], result
+    assert table() == FOREIGN | lines_of(OLD)
+    check_lock_is_free()
+    check_converges(NEW)
+
+
+def test_short_receive_buffer() -> None:
+    """The smallest buffer the kernel gives: reading and writing work, and a batch of refusals that does not fit in it
+    fails in a sentence.
+    """
+    path = Path("/proc/sys/net/core/rmem_default")
+    usual = path.read_text()
+    path.write_text("2304")
+    try:
+        check_converges(OLD)
+        check_converges(LARGE)
+        one = stopped_before_writing([*LARGE, service(84, range(1, 121))])
+        restore(
+            {f"-a -t 192.0.2.10:84 -r 198.51.100.{last}:84 -g -w 9" for last in range(1, 121)}
+            | {"-A -t 192.0.2.10:84 -s rr"}
+        )
+        one.go_on()
+        result = one.result()
+        assert "Traceback" not in str(result), result
+        check_safe(lines_of(LARGE), lines_of(LARGE))
+    finally:
+        path.write_text(usual)
+
+
+def test_mass_removal_is_refused() -> None:
+    """Half a list, and an empty one, as a broken inventory gives them: nothing is removed, and the plan is shown."""
+    many = [service(port, [11]) for port in range(1000, 1400)]
+    check_converges(many)
+    for services, told in ((many[:200], "would remove 200 of 403 services"), ([], "and nothing is listed")):
+        for check in (True, False):
+            result = refused(services, check=check, max_removals="25%")
+            assert told in result["msg"], result
+            assert result["operations"][-1].startswith("... and "), result["operations"][-1]
+            assert len(json.dumps(result)) < 50_000
+    assert table() == FOREIGN | lines_of(many)
+
+
+def test_two_runs_at_once() -> None:
+    """The second waits for the first and builds on what it made; one that waits too long names the holder."""
+    module = importlib.import_module(f"{PLUGINS}.module_utils._module")
+    check_converges(OLD)
+    first = stopped_before_writing(NEW)
+    second = Run(LARGE)
+    try:
+        hasty = refused(LARGE, before=lambda: setattr(module.namespace_lock.__wrapped__, "__defaults__", (1.0,)))
+        assert f"another run (process {first.process}) has held " in hasty["msg"], hasty
+        assert table() == FOREIGN | lines_of(OLD)
+    finally:
+        first.go_on()
+    assert first.result()["changed"]
+    result = second.result()
+    assert result["counts"] == {"add_service": 1, "add_server": 120}, result
+    check_converges(LARGE)
+
+
+def main() -> None:
+    for name in ("ipvs_table",):
+        importlib.import_module(f"{PLUGINS}.modules.{name}")
+    test: Callable[[], None] = globals()[sys.argv[1]]
+    command("modprobe", "ip_vs")
+    command("ip", "netns", "add", NAMESPACE)
+    try:
+        for words in (
+            "link set lo up",
+            "link add lan type dummy",
+            "link set lan up",
+            "address add 198.51.100.1/24 dev lan",
+            "route add default dev lan",
+        ):
+            command("ip", "-n", NAMESPACE, *words.split())
+        restore(FOREIGN)
+        test()
+        assert table() >= FOREIGN, FOREIGN - table()
+    finally:
+        command("ip", "netns", "del", NAMESPACE)
+
+
+if __name__ == "__main__":
+    main()
