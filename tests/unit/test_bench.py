@@ -96,8 +96,8 @@ def test_ratios_are_held_to_their_bars(bench: Any) -> None:
 
 @pytest.mark.parametrize(("loop", "held"), [(29.0, False), (30.0, True)])
 def test_some_bars_are_a_least(bench: Any, loop: float, held: bool) -> None:
-    [bar] = [bar for bar in bench.OTHER_BARS if bar.least]
-    assert bar.holds(bar.value(bench.Results([], {"loop": loop, "bulk": 1.0}), "")) == held
+    [plays] = [one for one in bench.OTHER_BARS if one.least]
+    assert plays.holds(plays.value(bench.Results([], {"loop": loop, "bulk": 1.0}), "")) == held
 
 
 def test_commands_are_counted_in_a_trace() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import os
 import re
 import signal
@@ -51,6 +52,10 @@ def test_the_body_knows_its_parameters_and_mode(run_main: Any, check: bool) -> N
     )
     assert result["params"] == {"port": 80, "netns": None}
     assert result["check"] is check
+
+
+def test_the_collector_leaves_a_module_alone(run_main: Any) -> None:
+    assert run_main(main_of(lambda dummy: {"collects": gc.isenabled()}), {})["collects"] is False
 
 
 def test_an_error_is_a_failed_task_with_details(run_main: Any) -> None:
