@@ -397,10 +397,14 @@ def _ports_text(low: int, high: int) -> str:
 # tables
 
 
-#: Which messages are errors (RFC 792, RFC 4443).
+#: Which messages are errors (RFC 792, RFC 4443). Each has a rule of its own: a set without a name, in one rule for all,
+#: would take a number among the objects of the table, and none is listed under it.
 _ERRORS = {
-    AF_INET: "icmp type { destination-unreachable, time-exceeded, parameter-problem } ",
-    AF_INET6: "icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } ",
+    AF_INET: tuple(f"icmp type {kind} " for kind in ("destination-unreachable", "time-exceeded", "parameter-problem")),
+    AF_INET6: tuple(
+        f"icmpv6 type {kind} "
+        for kind in ("destination-unreachable", "packet-too-big", "time-exceeded", "parameter-problem")
+    ),
 }
 
 
@@ -413,15 +417,16 @@ def draft(use: Use, family: int, elements: Elements) -> Draft:
         protocol, sender, interface = _parts(name)
         types, key = (f"{address} . inet_service", f"{word} daddr . {protocol} dport")
         guard = f'iifname "{interface}" ' if interface else ""
+        messages: Sequence[str] = ("",)
         if protocol == ICMP:
             types, key = address, f"{word} daddr"
-            guard += _ERRORS[family]
+            messages = _ERRORS[family]
         elif sender:
             types, key = f"ether_addr . {types}", f"ether saddr . {key}"
         listed = [_element_text(element, elements[element]) for element in sorted(elements) if element.kind == name]
         head, types = (f"map {name}", f"{types} : mark") if use.marks else (f"set {name}", types)
         sets.append(_draft.set_text(head, types, listed, intervals=protocol != ICMP))
-        rules.append(guard + use.statement.format(key=key, name=name))
+        rules += [guard + message + use.statement.format(key=key, name=name) for message in messages]
     chains = [Chain("prerouting", use.hook, rules)]
     if use.restores:
         # those of others are left alone

@@ -87,10 +87,13 @@ class FakeNft:
             assert any(re.search(rf"@{re.escape(name)}( |$)", rule) for rule in rules)
             objects.append({kind: {"name": name, "handle": len(objects) + 1, "elem": elements}})
         known = {name for dummy, name, *dummies in sets}
+        handle = len(objects)
         for rule in rules:
             assert set(re.findall(r"@(\S+)", rule)) <= known
             comment = re.findall(r' comment "(.{1,128})"$', rule)
-            objects.append({"rule": {"handle": len(objects) + 1, **({"comment": comment[0]} if comment else {})}})
+            # a set without a name takes a number as well, and is not listed
+            handle += 1 + rule.count("{")
+            objects.append({"rule": {"handle": handle, **({"comment": comment[0]} if comment else {})}})
         return objects
 
     @staticmethod
