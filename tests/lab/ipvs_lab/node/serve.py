@@ -91,16 +91,19 @@ class Server:
 
     def listen_udp(self, port: int) -> None:
         """Listen with one socket per family: the answer must leave from the very address that was asked."""
-        for family, host, level, option, info in (
-            (socket.AF_INET, "0.0.0.0", socket.IPPROTO_IP, IP_PKTINFO, IP_PKTINFO),
-            (socket.AF_INET6, "::", socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, socket.IPV6_PKTINFO),
+        for family, host, level, option, info, interface in (
+            (socket.AF_INET, "0.0.0.0", socket.IPPROTO_IP, IP_PKTINFO, IP_PKTINFO, slice(0, 4)),
+            (socket.AF_INET6, "::", socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, socket.IPV6_PKTINFO, slice(16, 20)),
         ):
             sock = socket.socket(family, socket.SOCK_DGRAM)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.setsockopt(level, option, 1)
             sock.bind((host, port))
-            self.watch(sock, lambda sock=sock, level=level, info=info: self.echo(sock, level, info))  # type: ignore[misc]
+            self.watch(
+                sock,
+                lambda sock=sock, level=level, info=info, interface=interface: self.echo(sock, level, info, interface),  # type: ignore[misc]
+            )
 
     def accept(self, listener: socket.socket) -> None:
         while True:
@@ -153,7 +156,10 @@ class Server:
             return False
         return True
 
-    def echo(self, sock: socket.socket, level: int, info: int) -> None:
+    def echo(self, sock: socket.socket, level: int, info: int, interface: slice) -> None:
+        """Answer each datagram from the address that it came to, by whatever interface leads to the asker: it may have
+        come through a tunnel. ``interface`` is where in the packet information (ip(7), ipv6(7)) its number stands.
+        """
         while True:
             try:
                 dummy, ancillary, dummy_flags, peer = sock.recvmsg(2048, 64)
@@ -161,7 +167,12 @@ class Server:
                 return
             except OSError:
                 continue
-            source = [(level, info, data) for lev, kind, data in ancillary if (lev, kind) == (level, info)]
+            source = []
+            for lev, kind, data in ancillary:
+                if (lev, kind) == (level, info):
+                    told = bytearray(data)
+                    told[interface] = bytes(4)
+                    source.append((level, info, bytes(told)))
             try:
                 sock.sendmsg([answer(peer[0])], source, 0, peer)
             except OSError as error:
