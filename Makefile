@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export MOLECULE_GLOB := molecule/*/molecule.yml
 unexport ANSIBLE_COLLECTIONS_PATH
 
-.PHONY: help setup setup-checks check test sanity plant bench bench-quick matrix demo demo-down clean
+.PHONY: help setup setup-checks check test soak sanity plant bench bench-quick matrix demo demo-down clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 13
@@ -22,6 +22,9 @@ check: setup-checks ## The quick part, without machines: linters, types, unit te
 
 test: setup ## Everything: check, sanity, documentation, lab, integration targets, molecule
 	@scripts/test.py
+
+soak: setup ## What `make test` has no time for: more scenarios, faults on a real kernel
+	@scripts/test.py --soak
 
 sanity: setup-checks ## ansible-test sanity on a clean copy, without an ignore file
 	@scripts/sanity.py

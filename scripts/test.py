@@ -27,6 +27,7 @@ LOGS = ROOT / "build" / "logs"
 RESULTS = ROOT / "build" / "results"
 HEARTBEAT = 30  # seconds between signs of life of a long part
 TAIL = 40  # lines of a failing log
+SOAK_SCENARIOS = ("ipv6", "two_directors")  # for which `make test` has no time
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,14 @@ class Part:
     :param command: The argument list. ``{junit}`` becomes the path where the command is to write JUnit XML, which is
         then counted test by test. The same path is in the environment variable ``JUNIT_XML``.
     :param quick: Whether the part belongs to ``make check``.
+    :param soak: Whether the part belongs to ``make soak`` instead of ``make test``.
     :param reports: A glob of other JUnit files to count, relative to the repository's root.
     """
 
     name: str
     command: tuple[str, ...]
     quick: bool = False
+    soak: bool = False
     reports: str = ""
 
     @property
@@ -74,7 +77,12 @@ def integration_parts() -> list[Part]:
 def molecule_parts() -> list[Part]:
     scenarios = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
     return [
-        Part(f"molecule {name}", ("molecule", "test", "-s", name), reports=f"build/molecule/{name}/*.xml")
+        Part(
+            f"molecule {name}",
+            ("molecule", "test", "-s", name),
+            soak=name in SOAK_SCENARIOS,
+            reports=f"build/molecule/{name}/*.xml",
+        )
         for name in scenarios
         if name != "default"  # it owns the lab and is part of every other
     ]
@@ -95,7 +103,7 @@ def all_parts() -> list[Part]:
         Part("sanity", ("scripts/sanity.py",), reports="build/sanity/**/tests/output/junit/*.xml"),
         Part("lab", pytest("tests/lab", "-m", "lab")),
         *integration_parts(),
-        Part("faults", pytest("tests/faults")),
+        Part("faults", pytest("tests/faults"), soak=True),
         *molecule_parts(),
     ]
 
@@ -182,20 +190,25 @@ def unexpected_skips(outcomes: list[Outcome]) -> list[str]:
     ]
 
 
-def choose(parts: list[Part], names: list[str], quick: bool) -> list[Part]:
+def choose(parts: list[Part], names: list[str], quick: bool, soak: bool) -> list[Part]:
     unknown = set(names) - {part.name for part in parts}
     if unknown:
         sys.exit(f"no such part: {', '.join(sorted(unknown))} (--list names them)")
-    return [part for part in parts if (part.name in names if names else part.quick or not quick)]
+    if names:
+        return [part for part in parts if part.name in names]
+    return [part for part in parts if part.soak == soak and (part.quick or not quick)]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Run the test suite, or the parts named.")
     parser.add_argument("parts", nargs="*", metavar="PART")
     parser.add_argument("--quick", action="store_true", help="only what needs no machines and answers in minutes")
+    parser.add_argument(
+        "--soak", action="store_true", help="what takes too long to be run each time, instead of all else"
+    )
     parser.add_argument("--list", action="store_true", help="name the parts and stop")
     arguments = parser.parse_args()
-    parts = choose(all_parts(), arguments.parts, arguments.quick)
+    parts = choose(all_parts(), arguments.parts, arguments.quick, arguments.soak)
     if arguments.list:
         print("\n".join(part.name for part in parts))
         return 0
