@@ -23,7 +23,7 @@ check: setup-checks ## The quick part, without machines: linters, types, unit te
 test: setup ## Everything: check, sanity, documentation, lab, integration targets, molecule
 	@scripts/test.py
 
-soak: setup ## What `make test` has no time for: more scenarios, faults on a real kernel
+soak: setup ## What is not part of `make test`: more scenarios, faults on a real kernel
 	@scripts/test.py --soak
 
 sanity: setup-checks ## ansible-test sanity on a clean copy, without an ignore file
