@@ -20,7 +20,7 @@ setup-checks:
 check: setup-checks ## The quick part, without machines: linters, types, unit tests
 	@scripts/test.py --quick
 
-test: setup ## Everything: check, sanity, documentation, lab, integration targets, molecule
+test: setup ## All but soak: check, sanity, documentation, lab, integration targets, molecule
 	@scripts/test.py
 
 soak: setup ## What is not part of `make test`: more scenarios, faults on a real kernel
