@@ -17,24 +17,9 @@ description:
     the services.
   - It needs no facts of any other host.
 positional: _input
+extends_documentation_fragment:
+  - l4lb.ipvs.services
 options:
-  _input:
-    description: The services, as P(l4lb.ipvs.resolve_services#filter) takes them.
-    type: list
-    elements: dict
-    required: true
-  hostvars:
-    description: The variables of all hosts, C(hostvars).
-    type: dict
-    required: true
-  groups:
-    description: The groups of the inventory, C(groups).
-    type: dict
-    required: true
-  pools:
-    description: The named pools of servers that C(pool) refers to.
-    type: dict
-    default: {}
   host:
     description: The result of M(l4lb.ipvs.ipvs_host_info).
     type: dict
@@ -117,13 +102,12 @@ _value:
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional
 
-from ansible.errors import AnsibleFilterError
-
-from ..module_utils._errors import InvalidInput
 from ..plugin_utils import _backend
+from ..plugin_utils._filter import tells_invalid_input
 from ..plugin_utils._resolve import Inventory, resolve
 
 
+@tells_invalid_input
 def backend_plan(
     services: object,
     hostvars: Mapping[str, Mapping[str, Any]],
@@ -133,10 +117,7 @@ def backend_plan(
     **options: Any,
 ) -> dict[str, Any]:
     """The filter of this name; see DOCUMENTATION."""
-    try:
-        return _backend.backend_plan(resolve(services, Inventory(hostvars, groups, pools or {})), host, **options)
-    except InvalidInput as error:
-        raise AnsibleFilterError(str(error)) from error
+    return _backend.backend_plan(resolve(services, Inventory(hostvars, groups, pools or {})), host, **options)
 
 
 class FilterModule:

@@ -78,18 +78,14 @@ _value:
 
 from typing import Any, Callable
 
-from ansible.errors import AnsibleFilterError
-
-from ..module_utils._errors import InvalidInput
 from ..plugin_utils import _director
+from ..plugin_utils._filter import tells_invalid_input
 
 
+@tells_invalid_input
 def director_plan(services: object, **options: Any) -> dict[str, Any]:
     """The filter of this name; see DOCUMENTATION."""
-    try:
-        return _director.director_plan(services, **options)
-    except InvalidInput as error:
-        raise AnsibleFilterError(str(error)) from error
+    return _director.director_plan(services, **options)
 
 
 class FilterModule:

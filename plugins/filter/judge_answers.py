@@ -76,12 +76,11 @@ _value:
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional
 
-from ansible.errors import AnsibleFilterError
-
-from ..module_utils._errors import InvalidInput
+from ..plugin_utils._filter import tells_invalid_input
 from ..plugin_utils._verify import judge
 
 
+@tells_invalid_input
 def judge_answers(
     services: object,
     results: Sequence[Mapping[str, Any]],
@@ -90,10 +89,7 @@ def judge_answers(
     after: Optional[Sequence[Mapping[str, Any]]] = None,
 ) -> list[dict[str, Any]]:
     """The filter of this name; see DOCUMENTATION."""
-    try:
-        return judge(services, results, verify or {}, before, after)
-    except InvalidInput as error:
-        raise AnsibleFilterError(str(error)) from error
+    return judge(services, results, verify or {}, before, after)
 
 
 class FilterModule:

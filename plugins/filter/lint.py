@@ -22,25 +22,9 @@ description:
     hosts is one segment.
   - The guide on the check of the topology lists all checks.
 positional: _input
+extends_documentation_fragment:
+  - l4lb.ipvs.services
 options:
-  _input:
-    description: The services, as P(l4lb.ipvs.resolve_services#filter) takes them.
-    type: list
-    elements: dict
-    required: true
-  hostvars:
-    description: The variables of all hosts, C(hostvars).
-    type: dict
-    required: true
-  groups:
-    description: The groups of the inventory, C(groups).
-    type: dict
-    required: true
-  pools:
-    description:
-      - The named pools of servers that C(pool) refers to. Each is a dict of C(servers), C(servers_from) or both.
-    type: dict
-    default: {}
   directors:
     description:
       - The hosts that carry the services without C(directors). By default the group C(ipvs_directors).
@@ -81,13 +65,12 @@ _value:
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional
 
-from ansible.errors import AnsibleFilterError
-
-from ..module_utils._errors import InvalidInput
 from ..plugin_utils import _lint
+from ..plugin_utils._filter import tells_invalid_input
 from ..plugin_utils._resolve import Inventory
 
 
+@tells_invalid_input
 def lint(
     services: object,
     hostvars: Mapping[str, Mapping[str, Any]],
@@ -98,10 +81,7 @@ def lint(
     allow: Sequence[str] = (),
 ) -> dict[str, list[str]]:
     """The filter of this name; see DOCUMENTATION."""
-    try:
-        return _lint.lint(services, Inventory(hostvars, groups, pools or {}), directors, backends, allow)._asdict()
-    except InvalidInput as error:
-        raise AnsibleFilterError(str(error)) from error
+    return _lint.lint(services, Inventory(hostvars, groups, pools or {}), directors, backends, allow)._asdict()
 
 
 class FilterModule:

@@ -21,28 +21,9 @@ description:
     out.
   - The result is checked as a whole; every problem is told at once, at the place where it was written.
 positional: _input
-options:
-  _input:
-    description: The services.
-    type: list
-    elements: dict
-    required: true
-  hostvars:
-    description: The variables of all hosts, C(hostvars).
-    type: dict
-    required: true
-  groups:
-    description: The groups of the inventory, C(groups).
-    type: dict
-    required: true
-  pools:
-    description:
-      - The named pools of servers that C(pool) refers to. Each is a dict of C(servers), C(servers_from) or both.
-    type: dict
-    default: {}
-  director:
-    description: Keep only the services that this host carries. All are checked nevertheless.
-    type: str
+extends_documentation_fragment:
+  - l4lb.ipvs.services
+  - l4lb.ipvs.services.director
 seealso:
   - plugin: l4lb.ipvs.snat_flows
     plugin_type: filter
@@ -70,27 +51,16 @@ _value:
   elements: dict
 """
 
-from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional
 
-from ansible.errors import AnsibleFilterError
-
-from ..module_utils._errors import InvalidInput
+from ..plugin_utils._filter import tells_invalid_input
 from ..plugin_utils._resolve import Inventory, resolve
 
 
-def resolve_services(
-    services: object,
-    hostvars: Mapping[str, Mapping[str, Any]],
-    groups: Mapping[str, Sequence[str]],
-    pools: Optional[Mapping[str, Any]] = None,
-    director: Optional[str] = None,
-) -> list[dict[str, Any]]:
+@tells_invalid_input
+def resolve_services(services: object, director: Optional[str] = None, **inventory: Any) -> list[dict[str, Any]]:
     """The filter of this name; see DOCUMENTATION."""
-    try:
-        return [service.plain for service in resolve(services, Inventory(hostvars, groups, pools or {}), director)]
-    except InvalidInput as error:
-        raise AnsibleFilterError(str(error)) from error
+    return [service.plain for service in resolve(services, Inventory(**inventory), director)]
 
 
 class FilterModule:

@@ -18,28 +18,10 @@ description:
   - It takes the services as the inventory has them, as P(l4lb.ipvs.resolve_services#filter) does, and checks them in
     the same way.
 positional: _input
+extends_documentation_fragment:
+  - l4lb.ipvs.services
+  - l4lb.ipvs.services.director
 options:
-  _input:
-    description: The services.
-    type: list
-    elements: dict
-    required: true
-  hostvars:
-    description: The variables of all hosts, C(hostvars).
-    type: dict
-    required: true
-  groups:
-    description: The groups of the inventory, C(groups).
-    type: dict
-    required: true
-  pools:
-    description:
-      - The named pools of servers that C(pool) refers to. Each is a dict of C(servers), C(servers_from) or both.
-    type: dict
-    default: {}
-  director:
-    description: Keep only the services that this host carries. All are checked nevertheless.
-    type: str
   source:
     description:
       - Fixed source addresses, at most one per family, to use instead of the address of the interface the packets
@@ -72,28 +54,19 @@ _value:
         port: 8443
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Callable, Optional
 
-from ansible.errors import AnsibleFilterError
-
-from ..module_utils._errors import InvalidInput
+from ..plugin_utils._filter import tells_invalid_input
 from ..plugin_utils._resolve import Inventory, flows, resolve
 
 
+@tells_invalid_input
 def snat_flows(
-    services: object,
-    hostvars: Mapping[str, Mapping[str, Any]],
-    groups: Mapping[str, Sequence[str]],
-    pools: Optional[Mapping[str, Any]] = None,
-    director: Optional[str] = None,
-    source: Sequence[object] = (),
+    services: object, director: Optional[str] = None, source: Sequence[object] = (), **inventory: Any
 ) -> list[dict[str, Any]]:
     """The filter of this name; see DOCUMENTATION."""
-    try:
-        return flows(resolve(services, Inventory(hostvars, groups, pools or {}), director), source)
-    except InvalidInput as error:
-        raise AnsibleFilterError(str(error)) from error
+    return flows(resolve(services, Inventory(**inventory), director), source)
 
 
 class FilterModule:

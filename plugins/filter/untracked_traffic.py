@@ -18,28 +18,9 @@ description:
   - It takes the services as the inventory has them, as P(l4lb.ipvs.resolve_services#filter) does, and checks them in
     the same way.
 positional: _input
-options:
-  _input:
-    description: The services.
-    type: list
-    elements: dict
-    required: true
-  hostvars:
-    description: The variables of all hosts, C(hostvars).
-    type: dict
-    required: true
-  groups:
-    description: The groups of the inventory, C(groups).
-    type: dict
-    required: true
-  pools:
-    description:
-      - The named pools of servers that C(pool) refers to. Each is a dict of C(servers), C(servers_from) or both.
-    type: dict
-    default: {}
-  director:
-    description: Keep only the services that this host carries. All are checked nevertheless.
-    type: str
+extends_documentation_fragment:
+  - l4lb.ipvs.services
+  - l4lb.ipvs.services.director
 seealso:
   - module: l4lb.ipvs.ipvs_notrack
 """
@@ -61,28 +42,17 @@ _value:
       protocols: [tcp]
 """
 
-from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional
 
-from ansible.errors import AnsibleFilterError
-
-from ..module_utils._errors import InvalidInput
 from ..plugin_utils import _marks
+from ..plugin_utils._filter import tells_invalid_input
 from ..plugin_utils._resolve import Inventory, resolve
 
 
-def untracked_traffic(
-    services: object,
-    hostvars: Mapping[str, Mapping[str, Any]],
-    groups: Mapping[str, Sequence[str]],
-    pools: Optional[Mapping[str, Any]] = None,
-    director: Optional[str] = None,
-) -> list[dict[str, Any]]:
+@tells_invalid_input
+def untracked_traffic(services: object, director: Optional[str] = None, **inventory: Any) -> list[dict[str, Any]]:
     """The filter of this name; see DOCUMENTATION."""
-    try:
-        return _marks.untracked(resolve(services, Inventory(hostvars, groups, pools or {}), director))
-    except InvalidInput as error:
-        raise AnsibleFilterError(str(error)) from error
+    return _marks.untracked(resolve(services, Inventory(**inventory), director))
 
 
 class FilterModule:

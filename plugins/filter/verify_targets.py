@@ -57,20 +57,16 @@ _value:
 from collections.abc import Mapping
 from typing import Any, Callable, Optional
 
-from ansible.errors import AnsibleFilterError
-
-from ..module_utils._errors import InvalidInput
+from ..plugin_utils._filter import tells_invalid_input
 from ..plugin_utils._verify import FIRST_SOURCE_PORT, targets
 
 
+@tells_invalid_input
 def verify_targets(
     services: object, verify: Optional[Mapping[str, Any]] = None, first_source_port: int = FIRST_SOURCE_PORT
 ) -> list[dict[str, Any]]:
     """The filter of this name; see DOCUMENTATION."""
-    try:
-        return targets(services, verify or {}, int(first_source_port))
-    except InvalidInput as error:
-        raise AnsibleFilterError(str(error)) from error
+    return targets(services, verify or {}, int(first_source_port))
 
 
 class FilterModule:

@@ -21,10 +21,6 @@ from ._nft import LiveTable, TableName
 #: Stands in a diff for a table whose content is not known to be ours.
 CHANGED = "changed by another hand"
 
-#: The options of every such module, beside its list.
-STATE = {"type": "str", "choices": ["present", "absent"], "default": "present"}
-PURGE = {"type": "str", "choices": ["none", "owned"], "default": "none"}
-
 T = TypeVar("T")
 
 
@@ -51,6 +47,15 @@ class Purpose(NamedTuple):
     def is_as_drafted(self, table: LiveTable, wanted: Draft) -> bool:
         """Whether the live table is what the draft would make."""
         return _draft.has_form(table, wanted) and self.read(table) == wanted.elements
+
+
+def argument_spec(option: str) -> dict[str, Any]:
+    """The options that every such module has. ``option`` is the name of its list."""
+    return {
+        option: {"type": "list", "elements": "dict"},
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        "purge": {"type": "str", "choices": ["none", "owned"], "default": "none"},
+    }
 
 
 def listed(task: Task, option: str, parse: Callable[[object, str, Findings], list[T]], findings: Findings) -> list[T]:

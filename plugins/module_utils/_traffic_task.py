@@ -20,8 +20,13 @@ from ._values import address as parse_address
 from ._values import show_address
 
 
-def body(task: Task, use: Use) -> dict[str, Any]:
-    """The module.
+def argument_spec(use: Use) -> dict[str, Any]:
+    """The options of the module that serves ``use``."""
+    return {**_nft_task.argument_spec(use.option), "force": {"type": "bool", "default": False}}
+
+
+def body(use: Use, task: Task) -> dict[str, Any]:
+    """The module that serves ``use``.
 
     :raises IpvsError: invalid input, a host that lacks something, or nft refused; nothing has changed then.
     """

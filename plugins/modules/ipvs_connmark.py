@@ -92,27 +92,15 @@ diff:
       table ip l4lb_connmark: tcp 198.51.100.11:8443 from 00:00:5e:00:53:01 mark 101
 """
 
-from typing import Any
+import functools
 
-from ..module_utils import _traffic
-from ..module_utils._module import Task, run_module
-from ..module_utils._nft_task import PURGE, STATE
-from ..module_utils._traffic_task import body
-
-ARGUMENT_SPEC = {
-    "connections": {"type": "list", "elements": "dict"},
-    "force": {"type": "bool", "default": False},
-    "state": STATE,
-    "purge": PURGE,
-}
-
-
-def run(task: Task) -> dict[str, Any]:
-    return body(task, _traffic.CONNECTIONS)
+from ..module_utils._module import run_module
+from ..module_utils._traffic import CONNECTIONS
+from ..module_utils._traffic_task import argument_spec, body
 
 
 def main() -> None:
-    run_module(ARGUMENT_SPEC, run)
+    run_module(argument_spec(CONNECTIONS), functools.partial(body, CONNECTIONS))
 
 
 if __name__ == "__main__":

@@ -100,27 +100,15 @@ diff:
       table ip l4lb_mark: tcp 192.0.2.10:80 mark 80
 """
 
-from typing import Any
+import functools
 
-from ..module_utils import _traffic
-from ..module_utils._module import Task, run_module
-from ..module_utils._nft_task import PURGE, STATE
-from ..module_utils._traffic_task import body
-
-ARGUMENT_SPEC = {
-    "marks": {"type": "list", "elements": "dict"},
-    "force": {"type": "bool", "default": False},
-    "state": STATE,
-    "purge": PURGE,
-}
-
-
-def run(task: Task) -> dict[str, Any]:
-    return body(task, _traffic.MARKS)
+from ..module_utils._module import run_module
+from ..module_utils._traffic import MARKS
+from ..module_utils._traffic_task import argument_spec, body
 
 
 def main() -> None:
-    run_module(ARGUMENT_SPEC, run)
+    run_module(argument_spec(MARKS), functools.partial(body, MARKS))
 
 
 if __name__ == "__main__":

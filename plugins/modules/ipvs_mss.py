@@ -81,13 +81,11 @@ diff:
 
 from ..module_utils._module import run_module
 from ..module_utils._mss_task import body
-from ..module_utils._nft_task import PURGE, STATE
-
-ARGUMENT_SPEC = {"clamps": {"type": "list", "elements": "dict"}, "state": STATE, "purge": PURGE}
+from ..module_utils._nft_task import argument_spec
 
 
 def main() -> None:
-    run_module(ARGUMENT_SPEC, body)
+    run_module(argument_spec("clamps"), body)
 
 
 if __name__ == "__main__":

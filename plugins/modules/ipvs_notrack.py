@@ -86,27 +86,15 @@ diff:
       table ip l4lb_notrack: tcp 192.0.2.10:80
 """
 
-from typing import Any
+import functools
 
-from ..module_utils import _traffic
-from ..module_utils._module import Task, run_module
-from ..module_utils._nft_task import PURGE, STATE
-from ..module_utils._traffic_task import body
-
-ARGUMENT_SPEC = {
-    "traffic": {"type": "list", "elements": "dict"},
-    "force": {"type": "bool", "default": False},
-    "state": STATE,
-    "purge": PURGE,
-}
-
-
-def run(task: Task) -> dict[str, Any]:
-    return body(task, _traffic.UNTRACKED)
+from ..module_utils._module import run_module
+from ..module_utils._traffic import UNTRACKED
+from ..module_utils._traffic_task import argument_spec, body
 
 
 def main() -> None:
-    run_module(ARGUMENT_SPEC, run)
+    run_module(argument_spec(UNTRACKED), functools.partial(body, UNTRACKED))
 
 
 if __name__ == "__main__":

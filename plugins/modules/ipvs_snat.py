@@ -107,18 +107,12 @@ diff:
 """
 
 from ..module_utils._module import run_module
-from ..module_utils._nft_task import PURGE, STATE
+from ..module_utils._nft_task import argument_spec
 from ..module_utils._snat_task import body
-
-ARGUMENT_SPEC = {
-    "flows": {"type": "list", "elements": "dict"},
-    "state": STATE,
-    "purge": PURGE,
-}
 
 
 def main() -> None:
-    run_module(ARGUMENT_SPEC, body)
+    run_module(argument_spec("flows"), body)
 
 
 if __name__ == "__main__":

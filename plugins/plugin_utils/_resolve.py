@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, Optional
 
 from ..module_utils import _model, _values
@@ -40,7 +41,7 @@ class Inventory(NamedTuple):
 
     hostvars: Mapping[str, Mapping[str, Any]]
     groups: Mapping[str, Sequence[str]]
-    pools: Mapping[str, Any]
+    pools: Mapping[str, Any] = MappingProxyType({})
 
 
 class Resolved(NamedTuple):

@@ -1,0 +1,28 @@
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection: nothing outside l4lb.ipvs may import it.
+
+"""How the filters of the collection tell invalid input."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Callable
+
+from ansible.errors import AnsibleFilterError
+
+from ..module_utils._errors import InvalidInput
+
+
+def tells_invalid_input(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The filter ``function``, with its invalid input told as AnsibleFilterError, the whole text."""
+
+    @functools.wraps(function)
+    def told(*args: Any, **options: Any) -> Any:
+        try:
+            return function(*args, **options)
+        except InvalidInput as error:
+            raise AnsibleFilterError(str(error)) from error
+
+    return told
