@@ -40,11 +40,6 @@ Report = TypeVar("Report")
 # node -> part of its state -> what the commands of that part showed
 States = dict[str, dict[str, str]]
 
-Report = TypeVar("Report")
-
-# node -> part of its state -> what the commands of that part showed
-States = dict[str, dict[str, str]]
-
 # name of a part of the state -> the commands that show it
 STATE = {
     "modules": "lsmod | tail -n +2 | cut -d ' ' -f 1 | sort",

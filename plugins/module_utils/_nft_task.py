@@ -72,8 +72,8 @@ def listed(task: Task, option: str, parse: Callable[[object, str, Findings], lis
 
 
 def converge(task: Task, purpose: Purpose, wanted: Mapping[int, Elements]) -> dict[str, Any]:
-    """Make the tables hold the elements wanted of each family -> ``changed``, ``diff`` and ``unlisted``, how many
-    other elements there were.
+    """Make the tables hold the elements wanted of each family -> ``changed``, ``diff``, ``replaced``, the names of the
+    tables that were not so, and ``unlisted``, how many other elements there were.
 
     :raises IpvsError: a host that lacks something, or nft refused; nothing has changed then.
     """
@@ -85,7 +85,7 @@ def converge(task: Task, purpose: Purpose, wanted: Mapping[int, Elements]) -> di
     purges = task.params["state"] == "absent" or task.params["purge"] == "owned"
     elements = wanted if purges else kept
     drafts = {family: purpose.draft(family, content) for family, content in elements.items()}
-    commands: list[str] = []
+    replaced: dict[TableName, str] = {}
     before: list[str] = []
     after: list[str] = []
     for family, name in purpose.tables.items():
@@ -94,13 +94,14 @@ def converge(task: Task, purpose: Purpose, wanted: Mapping[int, Elements]) -> di
         before += [f"{name}: {line}" for line in lines]
         after += [f"{name}: {line}" for line in purpose.lines(draft.elements)]
         if not same:
-            commands.append(_nft.replaced(name, draft.body))
-    if commands and not task.check_mode:
-        _nft.apply(task, commands)
+            replaced[name] = _nft.replaced(name, draft.body)
+    if replaced and not task.check_mode:
+        _nft.apply(task, list(replaced.values()))
         _read_back(task, purpose, drafts)
     return {
-        "changed": bool(commands),
+        "changed": bool(replaced),
         "diff": {"before": _text(before), "after": _text(after)},
+        "replaced": [" ".join(name) for name in replaced],
         "unlisted": sum(len(kept[family].keys() - wanted[family].keys()) for family in kept),
     }
 

@@ -75,6 +75,12 @@ connections:
       ports: [8443]
       protocols: [tcp]
       macs: ["00:00:5e:00:53:01"]
+replaced:
+  description: The tables that were not as the task wants them, and were replaced, made or removed.
+  returned: success
+  type: list
+  elements: str
+  sample: [ip l4lb_connmark]
 unlisted:
   description: How many entries the tables had that are not in O(connections), which O(purge=owned) removes.
   returned: success

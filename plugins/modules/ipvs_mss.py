@@ -62,6 +62,12 @@ clamps:
   sample:
     - address: 192.0.2.10
       mss: 1440
+replaced:
+  description: The tables that were not as the task wants them, and were replaced, made or removed.
+  returned: success
+  type: list
+  elements: str
+  sample: [ip l4lb_mss]
 unlisted:
   description: How many entries the tables had that are not in O(clamps), which O(purge=owned) removes.
   returned: success

@@ -69,6 +69,12 @@ traffic:
     - addresses: [192.0.2.10]
       ports: [80, 443]
       protocols: [tcp]
+replaced:
+  description: The tables that were not as the task wants them, and were replaced, made or removed.
+  returned: success
+  type: list
+  elements: str
+  sample: [ip l4lb_notrack]
 unlisted:
   description: How many entries the tables had that are not in O(traffic), which O(purge=owned) removes.
   returned: success

@@ -89,6 +89,12 @@ flows:
       server:
         address: 198.51.100.11
         port: 8443
+replaced:
+  description: The tables that were not as the task wants them, and were replaced, made or removed.
+  returned: success
+  type: list
+  elements: str
+  sample: [ip l4lb_snat]
 unlisted:
   description: How many connections the tables had that are not in O(flows), which O(purge=owned) removes.
   returned: success

@@ -65,11 +65,11 @@ def test_what_is_not_listed_is_kept_unless_it_is_purged(fake_nft: FakeNft, run: 
         "table ip l4lb_mark: tcp 192.0.2.10:443-444 mark 81",
         "table ip6 l4lb_mark: udp [2001:db8::10]:8000-8010 mark 80",
     ]
-    assert kept["unlisted"] == 2
+    assert (kept["unlisted"], kept["replaced"]) == (2, ["ip l4lb_mark"])
     left = run(marks=[], purge="none")
-    assert (left["changed"], left["unlisted"]) == (False, 3)
+    assert (left["changed"], left["unlisted"], left["replaced"]) == (False, 3, [])
     gone = run(marks=[], purge="owned")
-    assert (gone["changed"], gone["unlisted"]) == (True, 3)
+    assert (gone["unlisted"], gone["replaced"]) == (3, ["ip l4lb_mark", "ip6 l4lb_mark"])
     assert fake_nft.tables == {}
 
 

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Servers and services move while connections are made: not one fails."""
+
+import concurrent.futures
+import contextlib
+import json
+
+import pytest
+
+import nodes
+
+VIP = "198.51.100.100"
+SERVERS = {"backend1": "198.51.100.201", "backend2": "198.51.100.202", "backend3": "198.51.100.203"}
+LEAVING = SERVERS["backend3"]
+RATE = 100  # new connections a second of each of the two services
+SECONDS = 5  # of one piece of the load
+# a closed connection stays tracked for two minutes
+SYSCTLS = {"net.netfilter.nf_conntrack_max": 65536}
+ATTEMPTS = 60  # readings of the table until a server has no connection left
+
+
+def service(port, forward, weights, server_port=None):
+    """A service of the VIP: ``weights`` by backend."""
+    servers = [
+        {"address": SERVERS[name], "weight": weight, **({"port": server_port} if server_port else {})}
+        for name, weight in weights.items()
+    ]
+    return {
+        "name": f"port {port}",
+        "address": VIP,
+        "port": port,
+        "scheduler": "rr",
+        "forward": forward,
+        "servers": servers,
+    }
+
+
+def weights(*names, draining=()):
+    return {**dict.fromkeys(names, 1), **dict.fromkeys(draining, 0)}
+
+
+def web(*names, forward="dr", draining=()):
+    return service(80, forward, weights(*names, draining=draining))
+
+
+def tls(*names, draining=()):
+    return service(443, "nat", weights(*names, draining=draining), 8443)
+
+
+def build(scenario, *services):
+    more = {"ipvs_services": services, "ipvs_director_sysctls": SYSCTLS}
+    run = nodes.playbook(scenario, "l4lb.ipvs.site", "-e", json.dumps(more))
+    assert run.status == 0, run.output
+
+
+def make():
+    """A piece of the load on both services at once."""
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        return list(pool.map(lambda port: nodes.steady_load(VIP, port, RATE, SECONDS), (80, 443)))
+
+
+@contextlib.contextmanager
+def without_a_failure():
+    with nodes.under_load(make) as reports:
+        yield
+    for report in (one for both in reports for one in both):
+        assert (report.failures, report.answers) == (0, RATE * SECONDS), report.output
+
+
+def live_servers(scenario, port):
+    """The servers of the service on this port, by their addresses, with their counters."""
+    found = [
+        entry for entry in nodes.module(scenario, "ipvs_info")["statistics"] if entry["service"].get("port") == port
+    ]
+    return {server["address"]: server for entry in found for server in entry["servers"]}
+
+
+def wait_until_idle(scenario, port, address):
+    for dummy in range(ATTEMPTS):
+        if live_servers(scenario, port)[address]["connections"]["active"] == 0:
+            return
+    raise AssertionError(f"{address} still has connections on port {port}")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _as_it_was(scenario):
+    yield
+    run = nodes.playbook(scenario, "l4lb.ipvs.site")
+    assert run.status == 0, run.output
+
+
+def has_vip(backend):
+    return f" {VIP}/32 " in nodes.node(backend).check_output("ip -oneline address show dev lo")
+
+
+def test_a_server_moves_from_one_service_to_another(scenario):
+    build(scenario, web("backend1", "backend2"), tls("backend2", "backend3"))
+    assert not has_vip("backend3")
+    with without_a_failure():
+        build(scenario, web("backend1", "backend2", "backend3"), tls("backend2", draining=["backend3"]))
+        wait_until_idle(scenario, 443, LEAVING)
+        build(scenario, web("backend1", "backend2", "backend3"), tls("backend2"))
+    assert LEAVING not in live_servers(scenario, 443)
+    assert live_servers(scenario, 80)[LEAVING]["counters"]["connections"] > 0
+
+
+def test_a_backend_leaves(scenario):
+    assert has_vip("backend3")
+    with without_a_failure():
+        build(scenario, web("backend1", "backend2", draining=["backend3"]), tls("backend2"))
+        wait_until_idle(scenario, 80, LEAVING)
+        build(scenario, web("backend1", "backend2"), tls("backend2"))
+    assert LEAVING not in live_servers(scenario, 80)
+    assert not has_vip("backend3")
+
+
+@pytest.mark.parametrize("forward", ["dr", "nat"])
+def test_a_service_moves_to_another_way(scenario, forward):
+    before = {"dr": "nat", "nat": "dr"}[forward]
+    build(scenario, web("backend1", "backend2", forward=before), tls("backend1", "backend2"))
+    with without_a_failure():
+        build(scenario, web("backend1", "backend2", forward=forward), tls("backend1", "backend2"))
+    seen = nodes.load(f"{VIP}:80", "--count 4")["client_seen"]
+    assert seen == {{"dr": "198.51.100.10", "nat": "198.51.100.200"}[forward]: 4}
