@@ -18,4 +18,6 @@ def up(host: str, size: int, patience: int = nodes.PATIENCE) -> bool:
     """Send ``size`` bytes -> whether the server has had them all within ``patience`` seconds and said so."""
     send = f"curl -sS --max-time {patience} --fail -H Expect: --data-binary @- http://{host}/"
     answer = nodes.node(nodes.CLIENT).run(f"head -c {size} /dev/zero | {send}")
+    # pytest shows it where a test fails
+    print(f"curl ended with {answer.rc}: {answer.stdout[:200]}{answer.stderr}")
     return answer.rc == 0 and answer.stdout.startswith("backend")
