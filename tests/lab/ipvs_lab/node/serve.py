@@ -19,6 +19,7 @@ from collections.abc import Callable
 IP_PKTINFO = 8  # include/uapi/linux/in.h; Python 3.11 has no name for it
 NAME = socket.gethostname()
 MAX_REQUEST = 65536  # bytes of a line or of the head of an HTTP request
+HTTP = (b"GET ", b"HEAD ", b"POST ")
 BULK = (b"GET /bytes/", b"POST ")
 BULK_PATIENCE = 60  # seconds without a byte after which a bulk transfer is given up
 
@@ -133,18 +134,18 @@ class Server:
             self.close(sock)
             return False
         pending += data
-        if data and len(pending) < MAX_REQUEST:
-            if not pending.startswith((b"GET ", b"HEAD ", b"POST ")):
-                lines = pending.count(b"\n")
-                del pending[: pending.rfind(b"\n") + 1]
-                return self.send(sock, reply * lines)
-            if b"\r\n\r\n" not in pending:
-                return True
+        if b"\r\n\r\n" in pending and pending.startswith(HTTP):
             if pending.startswith(BULK):
                 self.forget(sock)
                 threading.Thread(target=transfer, args=(sock, bytes(pending)), daemon=True).start()
                 return False
             self.send(sock, http(bytes(pending), reply))
+        elif data and len(pending) < MAX_REQUEST:
+            if pending.startswith(HTTP):
+                return True
+            lines = pending.count(b"\n")
+            del pending[: pending.rfind(b"\n") + 1]
+            return self.send(sock, reply * lines)
         self.close(sock)
         return False
 
