@@ -111,7 +111,7 @@ def test_no_other_interface_may_hold_them(name: str, rule: str) -> None:
     ]
 
 
-def test_a_director_is_no_backend_of_its_own_service_by_mistake() -> None:
+def test_v15_a_director_is_no_backend_of_its_own_service_by_mistake() -> None:
     director = {"interfaces": [interface("lo", *LO), interface("eth0", (RIP, 24), (VIP, 32))]}
     (problem,) = plan(WEB, host=director)["problems"]
     assert problem.startswith(f"the VIP {VIP} is on eth0: this host is a director")
@@ -212,7 +212,7 @@ def test_gue_comes_out_of_the_device_of_ip_in_ip() -> None:
     assert found["tunnels"] == [{"name": "l4lb-ipip4", "type": "gue", "local": RIP, "ports": [6080, 6081]}]
 
 
-def test_the_vip_is_on_its_tunnel_also_where_it_is_routed_directly_as_well() -> None:
+def test_t14_the_vip_is_on_its_tunnel_also_where_it_is_routed_directly_as_well() -> None:
     crossed = tunnelled(VIP6, RIP)
     found = plan(TUN, {**WEB, "port": 81}, crossed, host=ABLE)
     assert [(vip["address"], vip["interface"]) for vip in found["vips"]] == [(VIP, "l4lb-ipip4"), (VIP6, "l4lb-ipip4")]
