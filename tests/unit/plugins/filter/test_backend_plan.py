@@ -119,6 +119,24 @@ def test_v15_a_director_is_no_backend_of_its_own_service_by_mistake() -> None:
     assert (allowed["problems"], len(allowed["warnings"]), allowed["vips"]) == ([], 1, [])
 
 
+@pytest.mark.parametrize("service", [WEB, {**WEB, "forward": "nat"}, {**WEB, "forward": "tun"}])
+def test_f31_a_director_that_serves_nothing_is_no_backend(service: dict[str, Any]) -> None:
+    director = {"interfaces": [interface("lo", *LO), interface("eth0", ("198.51.100.1", 24), (VIP, 32))]}
+    problem = f"the VIP {VIP} is on eth0: this host is a director, and a server of no service"
+    assert plan(service, WEB6, host=director)["problems"] == [
+        f"{problem} (to accept it, name localnode in ipvs_backend_allow)"
+    ]
+    assert plan(service, host=director, allow=["localnode"])["warnings"] == [problem]
+    elsewhere = {"interfaces": [interface("lo", *LO, (VIP, 32)), interface("eth0", ("198.51.100.1", 24))]}
+    assert plan(service, host=elsewhere)["problems"] == [], "what an earlier run left is for the purge"
+
+
+def test_f31_a_director_by_mark_that_serves_nothing_is_no_backend() -> None:
+    mark = {"fwmark": 7, "family": "ipv4", "mark": {"addresses": [VIP]}, "servers": [OTHER]}
+    director = {"interfaces": [interface("lo", *LO), interface("eth0", ("198.51.100.1", 24), (VIP, 32))]}
+    assert len(plan(mark, host=director)["problems"]) == 1
+
+
 @pytest.mark.parametrize("name", ["arp_ignore", "arp_announce"])
 def test_a_loud_host_is_refused(name: str) -> None:
     loud = {f"net.ipv4.conf.{where}.{name}": 0 for where in ("all", "eth0")}
