@@ -414,6 +414,11 @@ BAD = {
         r"tunnels\[1\]\.type: is required; tunnels\[1\]\.local: is required",
     ),
     "C05-right-to-left-override": (one(name="a\u202eb"), r"name: invalid character at offset 1"),
+    "C07-two-bad-ports": (
+        {"tunnels": [{**GUE, "ports": ["x", 6080, 0]}]},
+        r"^tunnels\[0\]\.ports\[0\]: must be a decimal integer 1\.\.65535 \(got 'x'\); "
+        r"tunnels\[0\]\.ports\[2\]: must be an integer 1\.\.65535 \(got 0\)$",
+    ),
     "C08-port-0": ({"tunnels": [{**GUE, "ports": [0]}]}, r"ports\[0\]: must be an integer 1\.\.65535"),
     "C03-port-for-ports": ({"tunnels": [{**GUE, "ports": 6080}]}, r"ports: must be a list"),
     "C09-too-many-ports": ({"tunnels": [{**GUE, "ports": list(range(1, 67))}]}, r"ports: must have at most 64 items"),

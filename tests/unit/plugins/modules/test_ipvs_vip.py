@@ -413,7 +413,7 @@ def test_without_marks_nothing_is_taken_for_ours(host: Host, run: Any, monkeypat
 # probe and announce
 
 
-def test_v10_refuses_an_address_in_use_and_names_the_mac(host: Host, run: Any) -> None:
+def test_v10_f28_refuses_an_address_in_use_and_names_the_mac(host: Host, run: Any) -> None:
     host.packets.holders[ip("192.0.2.10")] = OTHER_MAC
     refused = run(vips=[VIP, {**VIP, "address": "192.0.2.11"}])
     assert refused["failed"]
@@ -462,7 +462,7 @@ def test_without_the_capability_nothing_is_written(host: Host, run: Any, monkeyp
 # duplicate address detection of IPv6
 
 
-def test_a_duplicate_ipv6_address_is_taken_back(host: Host, run: Any) -> None:
+def test_f28_a_duplicate_ipv6_address_is_taken_back(host: Host, run: Any) -> None:
     run(**VIP)
     host.kernel.detection = [IFA_F_TENTATIVE, IFA_F_TENTATIVE | IFA_F_DADFAILED]
     refused = run(vips=[{**VIP, "interface": "dummy0"}, VIP6])
