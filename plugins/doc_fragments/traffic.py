@@ -14,6 +14,6 @@ notes:
   - "The items of the list are dicts, which tell traffic by C(addresses) (required), a list of IP addresses; C(ports), a
     list of ports and of ranges such as V(8000-8010), by default every port; C(protocols), a list of V(tcp), V(udp) and
     V(sctp), by default V(tcp) alone; and C(interfaces), the names of the devices that packets come in by, by default
-    any."
+    any. A device that is not there yet is accepted with a warning."
   - What is of two items of the list is refused. With O(purge=none) what is listed goes before what is in the tables.
 """

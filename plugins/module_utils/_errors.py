@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Optional, TypeVar
 
 #: More problems than this are counted, not listed: the reader fixes the first ones and runs again.
@@ -47,8 +48,10 @@ class KernelRefused(IpvsError):
         self.errno = errno
 
 
-class BadValue(ValueError):
-    """One value breaks one rule; ``str(error)`` is the rule. Parsers raise it, :class:`Findings` gives it a path."""
+def show(value: object) -> str:
+    """A value in a message: no character of it acts on a terminal, and a long one is cut."""
+    shown = repr(value)
+    return shown if len(shown) <= MAX_VALUE else shown[: MAX_VALUE - 3] + "..."
 
 
 class Finding(NamedTuple):
@@ -59,12 +62,27 @@ class Finding(NamedTuple):
     value: Optional[object] = None
 
     def __str__(self) -> str:
-        if self.value is None:
-            return f"{self.path}: {self.rule}"
-        shown = repr(self.value)
-        if len(shown) > MAX_VALUE:
-            shown = shown[: MAX_VALUE - 3] + "..."
-        return f"{self.path}: {self.rule} (got {shown})"
+        told = f"{self.path}: {self.rule}"
+        return told if self.value is None else f"{told} (got {show(self.value)})"
+
+
+class BadValue(ValueError):
+    """One value breaks one rule; ``str(error)`` is the rule. Parsers raise it, :class:`Findings` gives it a path."""
+
+    def findings(self, path: str, value: object) -> list[Finding]:
+        """What to tell of the value at ``path``."""
+        return [Finding(path, str(self), value)]
+
+
+class BadItems(BadValue):
+    """Items of a list break rules, each in its place."""
+
+    def __init__(self, items: Sequence[tuple[str, BadValue, object]]) -> None:
+        super().__init__("; ".join(f"{place}: {error}" for place, error, dummy in items))
+        self._items = items
+
+    def findings(self, path: str, value: object) -> list[Finding]:
+        return [one for place, error, item in self._items for one in error.findings(f"{path}{place}", item)]
 
 
 class Findings:
@@ -76,6 +94,10 @@ class Findings:
 
     def problem(self, path: str, rule: str, value: Optional[object] = None) -> None:
         self.problems.append(Finding(path, rule, value))
+
+    def refused(self, path: str, error: BadValue, value: object) -> None:
+        """A parser refused the value."""
+        self.problems += error.findings(path, value)
 
     def warning(self, path: str, rule: str, value: Optional[object] = None) -> None:
         self.warnings.append(Finding(path, rule, value))

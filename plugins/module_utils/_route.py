@@ -132,7 +132,8 @@ class Flow(NamedTuple):
 
 class Live(NamedTuple):
     """What the host has. ``held`` are its own addresses, ``hops`` the ways to the gateways that the task names, by
-    address and device, ``strict`` the interfaces with strict reverse path filtering.
+    address and device, ``strict`` the interfaces with strict reverse path filtering, ``removers`` the options by which
+    systemd-networkd takes away what it does not know.
     """
 
     links: Mapping[str, Link]
@@ -142,6 +143,7 @@ class Live(NamedTuple):
     hops: Mapping[tuple[bytes, str], Optional[Hop]]
     strict: frozenset[str] = frozenset()
     management: Optional[Flow] = None
+    removers: Sequence[str] = ()
 
 
 class Step(NamedTuple):
@@ -485,6 +487,10 @@ def _coming(request: Request, live: Live, findings: Findings) -> tuple[list[Step
     route_steps: dict[Step, None] = {}
     rule_steps: list[Step] = []
     kept: dict[Union[Rule, Route], None] = {}
+    if request.policies and live.removers:
+        switched = " and ".join(f"{option}=no" for option in live.removers)
+        rule = f"systemd-networkd takes away what it does not know when it restarts: set {switched} in networkd.conf"
+        findings.warning("policies", rule)
     for policy in request.policies:
         mine: list[Union[Rule, Route]] = []
         for path, route in zip(policy.paths, policy.routes):

@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, Callable, Optional
 
-from . import _route
+from . import _networkd, _route
 from ._errors import Findings, IpvsError, KernelRefused
 from ._host import management_client, management_connection
 from ._module import Task
@@ -72,6 +72,7 @@ def read_live(kernel: Any, request: Request, netns: object) -> Live:
         strict=frozenset(name for name in links if max(_rp_filter("all"), _rp_filter(name)) == 1),
         # a connection belongs to the namespace it came in by
         management=None if netns else management_flow(),
+        removers=() if netns else tuple(_networkd.options_to_switch_off()),
     )
 
 

@@ -8,8 +8,9 @@
 from __future__ import annotations
 
 import functools
+import socket
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Callable
 
 from . import _nft_task, _traffic
 from ._errors import Findings
@@ -18,6 +19,9 @@ from ._module import Task
 from ._traffic import Traffic, Use
 from ._values import address as parse_address
 from ._values import show_address
+
+# what the tests put a fake in the place of
+interfaces: Callable[[], Sequence[tuple[int, str]]] = socket.if_nameindex
 
 
 def argument_spec(use: Use) -> dict[str, Any]:
@@ -34,12 +38,25 @@ def body(use: Use, task: Task) -> dict[str, Any]:
     listed = _nft_task.listed(task, use.option, functools.partial(_traffic.parse, use), findings)
     if not task.params["force"]:
         _check_management(task, use, listed, findings)
+    elif task.params["state"] == "absent":
+        findings.problem("force", "means nothing with state absent", True)
+    _check_interfaces(use, listed, findings)
     task.conclude(findings)
     purpose = _nft_task.Purpose(
         use.tables, functools.partial(_traffic.draft, use), _traffic.read_elements, _traffic.lines, _traffic.merge
     )
     result = _nft_task.converge(task, purpose, _traffic.elements_by_family(use, listed))
     return {**result, use.option: [_traffic.params(use, traffic) for traffic in listed]}
+
+
+def _check_interfaces(use: Use, listed: Sequence[Traffic], findings: Findings) -> None:
+    """Warn of interfaces that are not there. nft takes their names as they come, for they may be made later."""
+    known = sorted(name for dummy, name in interfaces())
+    for i, traffic in enumerate(listed):
+        for name in traffic.interfaces:
+            if name not in known:
+                rule = f"no such interface yet, so that nothing comes in by it; known: {', '.join(known)}"
+                findings.warning(f"{use.option}[{i}].interfaces", rule, name)
 
 
 def _check_management(task: Task, use: Use, listed: Sequence[Traffic], findings: Findings) -> None:

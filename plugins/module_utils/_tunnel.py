@@ -255,7 +255,7 @@ def _parse_tunnel(item: object, path: str, absent: bool, findings: Findings) -> 
         return None
     tunnel = Tunnel(**given)
     if "type" in given:
-        _check_options(tunnel, given, path, findings)
+        _check_options(tunnel, given, item, path, findings)
     if tunnel.remote and tunnel.local:
         if len(tunnel.remote) != len(tunnel.local):
             findings.problem(f"{path}.remote", "must be of the same family as local", show_address(tunnel.remote))
@@ -266,11 +266,13 @@ def _parse_tunnel(item: object, path: str, absent: bool, findings: Findings) -> 
     return tunnel
 
 
-def _check_options(tunnel: Tunnel, given: Mapping[str, Any], path: str, findings: Findings) -> None:
+def _check_options(
+    tunnel: Tunnel, given: Mapping[str, Any], item: Mapping[str, Any], path: str, findings: Findings
+) -> None:
     if tunnel.type == "gre" and tunnel.family != "any":
         findings.problem(f"{path}.family", "a gre device takes both families: leave it out", tunnel.family)
     if tunnel.type == GUE:
-        if not tunnel.ports:
+        if not tunnel.ports and ("ports" in given or "ports" not in item):
             findings.problem(f"{path}.ports", "is required with type gue, at least one")
         if len(tunnel.ports) > MAX_PORTS:
             findings.problem(f"{path}.ports", f"must have at most {MAX_PORTS} items (has {len(tunnel.ports)})")

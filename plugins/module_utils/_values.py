@@ -16,9 +16,14 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable, NamedTuple, Optional
 
-from ._errors import BadValue, Findings
+from ._errors import MAX_VALUE, BadItems, BadValue, Findings, show
 
 Parser = Callable[[object], Any]
+
+#: More than any text has that means something here.
+MAX_TEXT = 4096
+#: More than any list within an item of a list needs.
+MAX_ITEMS = 10_000
 
 TRUE_WORDS = frozenset(("true", "yes", "on", "1"))
 FALSE_WORDS = frozenset(("false", "no", "off", "0"))
@@ -35,14 +40,20 @@ def text(value: object) -> str:
         raise BadValue("must be a string")
     if not value:
         raise BadValue("must not be empty")
+    if len(value) > MAX_TEXT:
+        raise BadValue(f"must have at most {MAX_TEXT} characters (has {len(value)})")
     if not value.isprintable():
         offset = next(i for i, character in enumerate(value) if not character.isprintable())
         raise BadValue(f"invalid character at offset {offset}")
-    if "{{" in value or "{%" in value:
-        raise BadValue("looks like an unrendered template")
+    _refuse_template(value)
     if value != value.strip():
         raise BadValue("must not begin or end with a blank")
     return value
+
+
+def _refuse_template(value: object) -> None:
+    if isinstance(value, str) and ("{{" in value or "{%" in value):
+        raise BadValue("looks like an unrendered template")
 
 
 def integer(low: int, high: int) -> Parser:
@@ -76,6 +87,7 @@ def boolean(value: object) -> bool:
             return True
         if word in FALSE_WORDS:
             return False
+    _refuse_template(value)
     raise BadValue("must be true or false")
 
 
@@ -84,6 +96,7 @@ def choice(*words: str, what: str = "must be one of") -> Parser:
 
     def parse(value: object) -> str:
         if value not in words:
+            _refuse_template(value)
             raise BadValue(f"{what} {', '.join(words)}")
         return str(value)
 
@@ -106,17 +119,22 @@ def words_of(*words: str) -> Parser:
 
 
 def list_of(one: Parser) -> Parser:
-    """A list of values that ``one`` parses -> tuple. The rule of a bad item names its place."""
+    """A list of values that ``one`` parses -> tuple. Every bad item is told."""
 
     def parse(value: object) -> tuple[Any, ...]:
         if not isinstance(value, (list, tuple)):
             raise BadValue("must be a list")
-        items = []
+        if len(value) > MAX_ITEMS:
+            raise BadValue(f"must have at most {MAX_ITEMS} items (has {len(value)})")
+        items: list[Any] = []
+        bad: list[tuple[str, BadValue, object]] = []
         for i, item in enumerate(value):
             try:
                 items.append(one(item))
             except BadValue as error:
-                raise BadValue(f"item {i} {error}")
+                bad.append((f"[{i}]", error, item))
+        if bad:
+            raise BadItems(bad)
         return tuple(items)
 
     return parse
@@ -208,16 +226,18 @@ def record(fields: Sequence[Field], value: object, path: str, findings: Findings
         if name not in parsers:
             import difflib  # only a mistake needs it
 
-            near = difflib.get_close_matches(str(name), parsers, 1)
+            key = str(name)
+            key = key if key.isprintable() and len(key) <= MAX_VALUE else show(key)
+            near = difflib.get_close_matches(key, parsers, 1)
             hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(parsers)}"
-            findings.problem(f"{prefix}{name}", f"unknown key; {hint}")
+            findings.problem(f"{prefix}{key}", f"unknown key; {hint}")
         elif given is None or given == "":
             findings.problem(f"{prefix}{name}", "must not be empty")
         else:
             try:
                 parsed[name] = parsers[name](given)
             except BadValue as error:
-                findings.problem(f"{prefix}{name}", str(error), given)
+                findings.refused(f"{prefix}{name}", error, given)
     for field in fields:
         if field.required and field.name not in value:
             findings.problem(f"{prefix}{field.name}", "is required")

@@ -187,7 +187,7 @@ def _purge_interfaces(value: object, purge: bool, findings: Findings) -> Optiona
     try:
         return frozenset(_values.list_of(_values.interface)(value))
     except BadValue as error:
-        findings.problem("purge_interfaces", str(error), value)
+        findings.refused("purge_interfaces", error, value)
         return None
 
 

@@ -36,7 +36,7 @@ options:
       - C(from), C(to), C(iif), C(ip_protocol) (V(tcp), V(udp) or V(sctp)), C(source_port), C(destination_port) (a port
         or a range such as V(8000-8099)) and C(fwmark) with C(fwmask) (by default all bits) say which packets look up
         the table. At least one of them is required, for a rule without any would take every packet. Networks must have
-        no bits set beyond their prefix length.
+        no bits set beyond their prefix length. C(iif) must be there, although the kernel takes any name.
       - C(routes) (required with O(state=present)) are the routes of the table, each a dict of C(to) (by default
         every address), C(type) (V(unicast) by default, or V(blackhole), V(unreachable) or V(prohibit)), C(via) (a
         neighbour of this host), C(device), C(source) (an address of this host) and C(metric). A V(unicast) route needs
@@ -80,8 +80,9 @@ notes:
   - With C(rp_filter) 1 the kernel looks for the way back without the mark, and on some versions without the port, and
     drops requests that come in where only such a rule would lead. The module warns of it; with V(2) there is no such
     problem. See M(l4lb.ipvs.ipvs_sysctl).
-  - Kernels and network services can remove what they do not know. systemd-networkd does so when it restarts, unless
-    C(ManageForeignRoutes) and C(ManageForeignRoutingPolicyRules) are off.
+  - Network services can remove what they do not know. systemd-networkd does so when it restarts, unless
+    C(ManageForeignRoutes) and C(ManageForeignRoutingPolicyRules) are off. The module warns where it runs and they are
+    not.
   - If a step fails, nothing is removed. The failed task returns RV(ignore:outcome) with the lists C(applied),
     C(failed) (with its reason) and C(not_attempted).
 seealso:

@@ -19,6 +19,7 @@ from ..module_utils._errors import BadValue, Findings
 from ..module_utils._model import AF_INET
 from . import _returns, _tunnels
 from ._duties import Duty, duties_of, interfaces_of
+from ._marks import traffic_of
 from ._reading import Danger, Network, check_allowances, ip, judge, networks, setting
 from ._resolve import Resolved, one_of_each_family
 
@@ -83,6 +84,7 @@ def backend_plan(
     }
     dangers += _tunnels.missing_modules(tunnels, host["modules"])
     dangers += _vip_dangers(vips, vip_interface, places, host, found)
+    dangers += [] if duties else _director_dangers(resolved, places, found)
     dangers += _arp_dangers(vips, wanted, host)
     dangers += _returns.check(duties, told, host["gateways"], host["connection"])
     needs: dict[str, Any] = {
@@ -213,6 +215,19 @@ def _vip_dangers(
             text = f"the VIP {vip['address']} is on {', '.join(where)}: this host is a director of the service itself"
             dangers.append(Danger(text, "localnode"))
     return dangers
+
+
+def _director_dangers(resolved: Sequence[Resolved], places: Sequence[str], found: Sequence[Network]) -> list[Danger]:
+    """A host that serves nothing and holds VIPs is a director, on which this role is run by mistake."""
+    known = [traffic_of(one, Findings()) for one in resolved]
+    held = {ip(packed): _holders(str(ip(packed)), places, found) for one in known if one for packed in one.addresses}
+    return [
+        Danger(
+            f"the VIP {vip} is on {', '.join(where)}: this host is a director, and a server of no service", "localnode"
+        )
+        for vip, where in held.items()
+        if where
+    ]
 
 
 def _holders(address: str, places: Sequence[str], found: Sequence[Network]) -> list[str]:

@@ -111,12 +111,30 @@ def test_no_other_interface_may_hold_them(name: str, rule: str) -> None:
     ]
 
 
-def test_a_director_is_no_backend_of_its_own_service_by_mistake() -> None:
+def test_v15_a_director_is_no_backend_of_its_own_service_by_mistake() -> None:
     director = {"interfaces": [interface("lo", *LO), interface("eth0", (RIP, 24), (VIP, 32))]}
     (problem,) = plan(WEB, host=director)["problems"]
     assert problem.startswith(f"the VIP {VIP} is on eth0: this host is a director")
     allowed = plan(WEB, host=director, allow=["localnode"])
     assert (allowed["problems"], len(allowed["warnings"]), allowed["vips"]) == ([], 1, [])
+
+
+@pytest.mark.parametrize("service", [WEB, {**WEB, "forward": "nat"}, {**WEB, "forward": "tun"}])
+def test_f31_a_director_that_serves_nothing_is_no_backend(service: dict[str, Any]) -> None:
+    director = {"interfaces": [interface("lo", *LO), interface("eth0", ("198.51.100.1", 24), (VIP, 32))]}
+    problem = f"the VIP {VIP} is on eth0: this host is a director, and a server of no service"
+    assert plan(service, WEB6, host=director)["problems"] == [
+        f"{problem} (to accept it, name localnode in ipvs_backend_allow)"
+    ]
+    assert plan(service, host=director, allow=["localnode"])["warnings"] == [problem]
+    elsewhere = {"interfaces": [interface("lo", *LO, (VIP, 32)), interface("eth0", ("198.51.100.1", 24))]}
+    assert plan(service, host=elsewhere)["problems"] == [], "what an earlier run left is for the purge"
+
+
+def test_f31_a_director_by_mark_that_serves_nothing_is_no_backend() -> None:
+    mark = {"fwmark": 7, "family": "ipv4", "mark": {"addresses": [VIP]}, "servers": [OTHER]}
+    director = {"interfaces": [interface("lo", *LO), interface("eth0", ("198.51.100.1", 24), (VIP, 32))]}
+    assert len(plan(mark, host=director)["problems"]) == 1
 
 
 @pytest.mark.parametrize("name", ["arp_ignore", "arp_announce"])
@@ -212,7 +230,7 @@ def test_gue_comes_out_of_the_device_of_ip_in_ip() -> None:
     assert found["tunnels"] == [{"name": "l4lb-ipip4", "type": "gue", "local": RIP, "ports": [6080, 6081]}]
 
 
-def test_the_vip_is_on_its_tunnel_also_where_it_is_routed_directly_as_well() -> None:
+def test_t14_the_vip_is_on_its_tunnel_also_where_it_is_routed_directly_as_well() -> None:
     crossed = tunnelled(VIP6, RIP)
     found = plan(TUN, {**WEB, "port": 81}, crossed, host=ABLE)
     assert [(vip["address"], vip["interface"]) for vip in found["vips"]] == [(VIP, "l4lb-ipip4"), (VIP6, "l4lb-ipip4")]

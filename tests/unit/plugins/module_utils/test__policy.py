@@ -129,10 +129,10 @@ def test_a_scope_covers_what_matches(written: object, covered: list[str]) -> Non
         ({"networks": "192.0.2.0/24"}, "scope.networks: must be a list (got '192.0.2.0/24')"),
         (
             {"networks": ["192.0.2.0/24", "192.0.2.1/24"]},
-            "scope.networks: item 1 has host bits set (got ['192.0.2.0/24', '192.0.2.1/24'])",
+            "scope.networks[1]: has host bits set (got '192.0.2.1/24')",
         ),
-        ({"protocols": ["icmp"]}, "scope.protocols: item 0 must be one of tcp, udp, sctp (got ['icmp'])"),
-        ({"marks": [0]}, "scope.marks: item 0 must be an integer 1..4294967295 (got [0])"),
+        ({"protocols": ["icmp"]}, "scope.protocols[0]: must be one of tcp, udp, sctp (got 'icmp')"),
+        ({"marks": [0]}, "scope.marks[0]: must be an integer 1..4294967295 (got 0)"),
     ],
 )
 def test_a_bad_scope_is_refused(written: object, problem: str) -> None:

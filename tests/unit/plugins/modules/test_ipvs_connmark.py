@@ -17,6 +17,7 @@ from tests.unit.fake_nft import FakeNft
 @pytest.fixture
 def run(run_main: Callable[..., Any], fake_nft: FakeNft, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     monkeypatch.setattr(_traffic_task, "management_connection", lambda: {"address": "198.51.100.11", "port": 22})
+    monkeypatch.setattr(_traffic_task, "interfaces", lambda: [(1, "eth1")])
 
     def call(check: bool = False, **params: Any) -> Any:
         return run_main(ipvs_connmark.main, {"purge": "owned", **params}, check=check)
@@ -75,8 +76,7 @@ def test_a_rule_added_by_another_hand_is_removed(fake_nft: FakeNft, run: Any) ->
     assert fake_nft.tables == wanted
 
 
-def test_the_connection_of_the_task_is_not_rerouted(fake_nft: FakeNft, run: Any) -> None:
-    # N15, R05
+def test_n15_r05_the_connection_of_the_task_is_not_rerouted(fake_nft: FakeNft, run: Any) -> None:
     connection = {**CONNECTION, "ports": ["1-1024"]}
     refused = run(connections=[connection])
     assert refused["msg"].startswith("connections[0]: has the address and port through which this task is connected")
@@ -88,25 +88,26 @@ def connection(**changes: Any) -> dict[str, Any]:
     return {"connections": [{**CONNECTION, **changes}]}
 
 
-BAD = [
-    (
-        {"connections": [{name: value for name, value in CONNECTION.items() if name != "macs"}]},
-        r"connections\[0\]: needs interfaces or macs, or every connection would be marked",
+BAD = {
+    "C04-no-mac": (connection(macs=[]), r"connections\[0\]\.macs: must not be empty"),
+    "short-mac": (connection(macs=["00:00:5e:00:53"]), r"macs\[0\]: must be a hardware address of six pairs"),
+    "mac-with-dashes": (connection(macs=["00-00-5e-00-53-01"]), r"macs\[0\]: must be a hardware address of six pairs"),
+    "N01-in-a-mac": (connection(macs=["00:00:5e:00:53:01; accept"]), r"macs\[0\]: must be a hardware address"),
+    "broadcast-mac": (connection(macs=["ff:ff:ff:ff:ff:ff"]), r"macs\[0\]: must be the hardware address of one device"),
+    "zero-mac": (connection(macs=["00:00:00:00:00:00"]), r"macs\[0\]: must be the hardware address of one device"),
+    "C15-mac": (connection(macs=["00:00:5e:00:53:01", "00:00:5E:00:53:01"]), r"macs: must not name a thing twice"),
+    "N07-ranges": (
+        {"connections": [CONNECTION, INTERFACE, {**INTERFACE, "ports": ["79-81"]}]},
+        r"\[2\]: overlaps connections\[1\]",
     ),
-    (connection(mac="00:00:5e:00:53:01"), r"connections\[0\]\.mac: unknown key; did you mean macs\?"),
-    (connection(macs=[]), r"connections\[0\]\.macs: must not be empty"),
-    (connection(macs=["00:00:5e:00:53"]), r"macs: item 0 must be a hardware address of six pairs"),
-    (connection(macs=["00-00-5e-00-53-01"]), r"macs: item 0 must be a hardware address of six pairs"),
-    (connection(macs=["00:00:5e:00:53:01; accept"]), r"macs: item 0 must be a hardware address"),
-    (connection(macs=["ff:ff:ff:ff:ff:ff"]), r"macs: item 0 must be the hardware address of one device"),
-    (connection(macs=["00:00:00:00:00:00"]), r"macs: item 0 must be the hardware address of one device"),
-    (connection(macs=["00:00:5e:00:53:01", "00:00:5E:00:53:01"]), r"macs: must not name a thing twice"),
-    ({"connections": [CONNECTION, INTERFACE, {**INTERFACE, "ports": ["79-81"]}]}, r"\[2\]: overlaps connections\[1\]"),
-    ({"connections": [CONNECTION, {**INTERFACE, "ports": [8443]}]}, r"connections\[1\]: overlaps connections\[0\]"),
-]
+    "N07-mac-and-interface": (
+        {"connections": [CONNECTION, {**INTERFACE, "ports": [8443]}]},
+        r"connections\[1\]: overlaps connections\[0\]",
+    ),
+}
 
 
-@pytest.mark.parametrize(("params", "message"), BAD, ids=[str(i) for i in range(len(BAD))])
+@pytest.mark.parametrize(("params", "message"), BAD.values(), ids=BAD)
 def test_bad_input_is_refused_before_anything_is_written(
     fake_nft: FakeNft, run: Any, params: Any, message: str
 ) -> None:

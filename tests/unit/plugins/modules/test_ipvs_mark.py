@@ -17,6 +17,7 @@ from tests.unit.fake_nft import FakeNft
 @pytest.fixture
 def run(run_main: Callable[..., Any], fake_nft: FakeNft, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     monkeypatch.setattr(_traffic_task, "management_connection", lambda: {"address": "192.0.2.22", "port": 22})
+    monkeypatch.setattr(_traffic_task, "interfaces", lambda: [(1, "lo"), (2, "eth0")])
 
     def call(check: bool = False, **params: Any) -> Any:
         return run_main(ipvs_mark.main, {"purge": "owned", **params}, check=check)
@@ -82,8 +83,7 @@ def test_removal(fake_nft: FakeNft, run: Any) -> None:
     assert not run(state="absent")["changed"]
 
 
-def test_other_tables_stay_as_they_are(fake_nft: FakeNft, run: Any) -> None:
-    # N03
+def test_n03_other_tables_stay_as_they_are(fake_nft: FakeNft, run: Any) -> None:
     foreign = {("ip", "mangle"): [{"chain": {"name": "PREROUTING", "handle": 1}}], ("inet", "l4lb_mark"): []}
     fake_nft.tables.update(copy.deepcopy(foreign))  # type: ignore[arg-type]
     for params in ({"marks": [MARK, MARK6]}, {"marks": [MARK]}, {"state": "absent"}):
@@ -121,6 +121,15 @@ def test_what_the_kernel_does_not_hold_is_told(fake_nft: FakeNft, run: Any) -> N
     assert "the kernel does not hold it as written" in run(marks=[MARK])["msg"]
 
 
+def test_c14_warns_of_an_interface_that_is_not_there(fake_nft: FakeNft, run: Any) -> None:
+    for check in (True, False):
+        done = run(marks=[RANGE, {**MARK, "interfaces": ["eth0", "eth9"]}], check=check)
+        assert done["warnings"] == [
+            "marks[1].interfaces: no such interface yet, so that nothing comes in by it; known: eth0, lo (got 'eth9')"
+        ]
+    assert fake_nft.writes != []
+
+
 @pytest.mark.parametrize(
     ("changes", "captures"),
     [
@@ -132,8 +141,7 @@ def test_what_the_kernel_does_not_hold_is_told(fake_nft: FakeNft, run: Any) -> N
         ({"addresses": ["192.0.2.10"], "ports": [22]}, False),
     ],
 )
-def test_the_connection_of_the_task_is_not_taken(fake_nft: FakeNft, run: Any, changes: Any, captures: bool) -> None:
-    # N15
+def test_n15_the_connection_of_the_task_is_not_taken(fake_nft: FakeNft, run: Any, changes: Any, captures: bool) -> None:
     mark = {name: value for name, value in {**MARK, "addresses": ["192.0.2.22"], **changes}.items() if value}
     refused = run(marks=[mark])
     assert refused["failed"] == captures
@@ -158,63 +166,73 @@ def mark(**changes: Any) -> dict[str, Any]:
 
 
 INJECTION = "filter; flush ruleset"
-BAD = [
-    # C rows
-    (mark(port=80), r"marks\[0\]\.port: unknown key; did you mean ports\?"),
-    (mark(macs=["00:00:5e:00:53:01"]), r"marks\[0\]\.macs: unknown key"),
-    ({"marks": [{}]}, r"\.fwmark: is required; .*\.family: is required; .*\.addresses: is required"),
-    ({}, r"marks: is required with state present"),
-    (mark(addresses="192.0.2.10"), r"marks\[0\]\.addresses: must be a list"),
-    (mark(addresses=[["192.0.2.10"]]), r"marks\[0\]\.addresses: item 0 must be a string"),
-    (mark(addresses=[]), r"marks\[0\]\.addresses: must not be empty"),
-    (mark(ports=[]), r"marks\[0\]\.ports: must not be empty"),
-    (mark(protocols=None), r"marks\[0\]\.protocols: must not be empty"),
-    (mark(addresses=["192.0.2.10\n"]), r"marks\[0\]\.addresses: item 0 invalid character at offset 10"),
-    (mark(ports=["80 "]), r"marks\[0\]\.ports: item 0 must not begin or end with a blank"),
-    (mark(ports=["\uff18\uff10"]), r"marks\[0\]\.ports: item 0 must be a decimal integer 1\.\.65535"),
-    (mark(ports=[True]), r"marks\[0\]\.ports: item 0 must be a decimal integer"),
-    (mark(ports=["080"]), r"marks\[0\]\.ports: item 0 must be a decimal integer"),
-    (mark(ports=["080-90"]), r"marks\[0\]\.ports: item 0 must be a decimal integer"),
-    (mark(ports=[0]), r"marks\[0\]\.ports: item 0 must be an integer 1\.\.65535"),
-    (mark(ports=["1-65536"]), r"marks\[0\]\.ports: item 0 must be an integer 1\.\.65535"),
-    (mark(ports=["80-"]), r"marks\[0\]\.ports: item 0 must be a decimal integer"),
-    (mark(ports=["8000:8010"]), r"marks\[0\]\.ports: item 0 must be a decimal integer"),
-    (mark(fwmark=0), r"marks\[0\]\.fwmark: must be an integer 1\.\.4294967295"),
-    (mark(fwmark=2**32), r"marks\[0\]\.fwmark: must be an integer 1\.\.4294967295"),
-    (mark(fwmark="0x7"), r"marks\[0\]\.fwmark: must be a decimal integer"),
-    (mark(addresses=["{{ vip }}"]), r"marks\[0\]\.addresses: item 0 looks like an unrendered template"),
-    ({"state": "absent", "marks": [MARK]}, r"marks: means nothing with state absent"),
-    ({"netns": "nosuch", "marks": [MARK]}, r"netns: no such network namespace"),
-    (mark(interfaces=["-x"]), r"marks\[0\]\.interfaces: item 0 must be an interface name"),  # C14
-    (mark(interfaces=["sixteencharacter"]), r"marks\[0\]\.interfaces: item 0 must be an interface name"),
-    (mark(interfaces=["a/b"]), r"marks\[0\]\.interfaces: item 0 must be an interface name"),
-    (mark(interfaces=["eth0:1"]), r"marks\[0\]\.interfaces: item 0 must be the name of a device"),
-    (mark(interfaces=['eth0"']), r"marks\[0\]\.interfaces: item 0 must be an interface name"),
-    (mark(addresses=["192.0.2.10", "192.0.2.10"]), r"marks\[0\]\.addresses: must not name a thing twice"),  # C15
-    ({"marks": [MARK, MARK]}, r"marks\[1\]: overlaps marks\[0\] \(got 'tcp 192\.0\.2\.10:80'\)"),
-    # N rows; what they inject by has no option here, and every value ends as a number, an address or a checked name
-    ({"table": INJECTION, "marks": [MARK]}, r"Unsupported parameters.*table"),  # N01
-    (mark(addresses=[INJECTION]), r"marks\[0\]\.addresses: item 0 must be an IP address; host names are not resolved"),
-    (mark(interfaces=[INJECTION]), r"marks\[0\]\.interfaces: item 0 must be an interface name"),
-    (mark(ports=[INJECTION]), r"marks\[0\]\.ports: item 0 must be a decimal integer"),
-    (mark(protocols=[INJECTION]), r"marks\[0\]\.protocols: item 0 must be one of tcp, udp, sctp"),
-    (mark(family="arp"), r"marks\[0\]\.family: must be one of ipv4, ipv6"),  # N02
-    ({"priority": "mangle; drop", "marks": [MARK]}, r"Unsupported parameters.*priority"),  # N04
-    (mark(addresses=["2001:db8::10"]), r"marks\[0\]\.addresses: must be of family ipv4 \(got '2001:db8::10'\)"),  # N06
-    (
+BAD = {
+    "C01-macs-of-another-module": (mark(macs=["00:00:5e:00:53:01"]), r"marks\[0\]\.macs: unknown key"),
+    "C02-everything": ({"marks": [{}]}, r"\.fwmark: is required; .*\.family: is required; .*\.addresses: is required"),
+    "C02-nothing": ({}, r"marks: is required with state present"),
+    "C03-text-for-addresses": (mark(addresses="192.0.2.10"), r"marks\[0\]\.addresses: must be a list"),
+    "C03-nested-list": (mark(addresses=[["192.0.2.10"]]), r"marks\[0\]\.addresses\[0\]: must be a string"),
+    "C04-no-address": (mark(addresses=[]), r"marks\[0\]\.addresses: must not be empty"),
+    "C04-no-port": (mark(ports=[]), r"marks\[0\]\.ports: must not be empty"),
+    "C04-null-protocols": (mark(protocols=None), r"marks\[0\]\.protocols: must not be empty"),
+    "C06-blank-in-a-port": (mark(ports=["80 "]), r"marks\[0\]\.ports\[0\]: must not begin or end with a blank"),
+    "C06-wide-digits-in-a-port": (
+        mark(ports=["\uff18\uff10"]),
+        r"marks\[0\]\.ports\[0\]: must be a decimal integer 1\.\.65535",
+    ),
+    "C07-boolean-port": (mark(ports=[True]), r"marks\[0\]\.ports\[0\]: must be a decimal integer"),
+    "C07-octal-port": (mark(ports=["080"]), r"marks\[0\]\.ports\[0\]: must be a decimal integer"),
+    "C07-octal-range": (mark(ports=["080-90"]), r"marks\[0\]\.ports\[0\]: must be a decimal integer"),
+    "C08-port-0": (mark(ports=[0]), r"marks\[0\]\.ports\[0\]: must be an integer 1\.\.65535"),
+    "C08-port-65536": (mark(ports=["1-65536"]), r"marks\[0\]\.ports\[0\]: must be an integer 1\.\.65535"),
+    "half-a-range": (mark(ports=["80-"]), r"marks\[0\]\.ports\[0\]: must be a decimal integer"),
+    "range-with-a-colon": (mark(ports=["8000:8010"]), r"marks\[0\]\.ports\[0\]: must be a decimal integer"),
+    "C08-mark-0": (mark(fwmark=0), r"marks\[0\]\.fwmark: must be an integer 1\.\.4294967295"),
+    "C08-mark-too-large": (mark(fwmark=2**32), r"marks\[0\]\.fwmark: must be an integer 1\.\.4294967295"),
+    "C07-hexadecimal-mark": (mark(fwmark="0x7"), r"marks\[0\]\.fwmark: must be a decimal integer"),
+    "C14-alias": (mark(interfaces=["eth0:1"]), r"marks\[0\]\.interfaces\[0\]: must be the name of a device"),
+    "C14-quote": (mark(interfaces=['eth0"']), r"marks\[0\]\.interfaces\[0\]: must be an interface name"),
+    "C15-address": (
+        mark(addresses=["192.0.2.10", "192.0.2.10"]),
+        r"marks\[0\]\.addresses: must not name a thing twice",
+    ),
+    # what they inject by has no option here, and every value ends as a number, an address or a checked name
+    "N01-table": ({"table": INJECTION, "marks": [MARK]}, r"Unsupported parameters.*table"),
+    "N01-in-an-address": (
+        mark(addresses=[INJECTION]),
+        r"marks\[0\]\.addresses\[0\]: must be an IP address; host names are not resolved",
+    ),
+    "N01-in-an-interface": (mark(interfaces=[INJECTION]), r"marks\[0\]\.interfaces\[0\]: must be an interface name"),
+    "N01-in-a-port": (mark(ports=[INJECTION]), r"marks\[0\]\.ports\[0\]: must be a decimal integer"),
+    "N01-in-a-protocol": (mark(protocols=[INJECTION]), r"marks\[0\]\.protocols\[0\]: must be one of tcp, udp, sctp"),
+    "N02-family-arp": (mark(family="arp"), r"marks\[0\]\.family: must be one of ipv4, ipv6"),
+    "N04-priority": ({"priority": "mangle; drop", "marks": [MARK]}, r"Unsupported parameters.*priority"),
+    "N06-address": (
+        mark(addresses=["2001:db8::10"]),
+        r"marks\[0\]\.addresses: must be of family ipv4 \(got '2001:db8::10'\)",
+    ),
+    "N07-ranges": (
         {"marks": [{**MARK, "ports": ["70-90"]}, {**MARK, "ports": ["90-99"], "fwmark": 81}]},
         r"marks\[1\]: overlaps marks\[0\] \(got 'tcp 192\.0\.2\.10:90-99'\)",
-    ),  # N07
-    (mark(addresses=["0.0.0.0"]), r"marks\[0\]\.addresses: item 0 must not be the unspecified address"),  # N08
-    (mark(addresses=["0.0.0.0/0"]), r"marks\[0\]\.addresses: item 0 must be an IP address without a prefix length"),
-    (mark(ports=["90-80"]), r"marks\[0\]\.ports: item 0 must be a range from a lower to a higher port"),  # N09
-    ({"snippet": "x" * 2**20, "marks": [MARK]}, r"Unsupported parameters.*snippet"),  # N12
-    # every problem at once
-    ({"marks": [{**MARK, "ports": ["x"]}, {**MARK, "fwmark": -1}]}, r"\[0\]\.ports: .*\[1\]\.fwmark: "),
-]
+    ),
+    "N08-unspecified": (
+        mark(addresses=["0.0.0.0"]),
+        r"marks\[0\]\.addresses\[0\]: must not be the unspecified address",
+    ),
+    "N08-everything": (
+        mark(addresses=["0.0.0.0/0"]),
+        r"marks\[0\]\.addresses\[0\]: must be an IP address without a prefix length",
+    ),
+    "N09-reversed": (mark(ports=["90-80"]), r"marks\[0\]\.ports\[0\]: must be a range from a lower to a higher port"),
+    "N12-snippet": ({"snippet": "x" * 2**20, "marks": [MARK]}, r"Unsupported parameters.*snippet"),
+    "all-at-once": (
+        {"marks": [{**MARK, "ports": ["x"]}, {**MARK, "fwmark": -1}]},
+        r"\[0\]\.ports\[0\]: .*\[1\]\.fwmark: ",
+    ),
+}
 
 
-@pytest.mark.parametrize(("params", "message"), BAD, ids=[str(i) for i in range(len(BAD))])
+@pytest.mark.parametrize(("params", "message"), BAD.values(), ids=BAD)
 def test_bad_input_is_refused_before_anything_is_written(
     fake_nft: FakeNft, run: Any, params: Any, message: str
 ) -> None:
@@ -225,8 +243,7 @@ def test_bad_input_is_refused_before_anything_is_written(
     assert run(check=True, **params)["msg"] == refused["msg"]
 
 
-def test_the_number_of_marks_is_limited(fake_nft: FakeNft, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    # C09
+def test_c09_the_number_of_marks_is_limited(fake_nft: FakeNft, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_traffic, "MAX_ITEMS", 2)
     assert run(marks=[MARK] * 3)["msg"] == "marks: must have at most 2 items (has 3)"
     assert fake_nft.writes == []

@@ -11,7 +11,7 @@ from typing import Any, Callable, Optional
 
 import pytest
 
-from plugins.module_utils import _route_task
+from plugins.module_utils import _networkd, _route_task
 from plugins.module_utils._errors import KernelRefused
 from plugins.module_utils._rtnl import Address, Link
 from plugins.module_utils._rtnl_route import MAIN, Hop, Prefix, Route, Rule
@@ -122,6 +122,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeKernel:
     made = FakeKernel()
     monkeypatch.setattr(_route_task, "open_kernel", lambda: made)
     monkeypatch.setattr(_route_task, "CONF", str(tmp_path))
+    monkeypatch.setattr(_networkd, "ROOT", str(tmp_path / "root"))
     connect(monkeypatch, "198.51.100.21", "192.0.2.77")
     return made
 
@@ -343,8 +344,7 @@ def test_a_route_of_somebody_else_is_never_replaced(kernel: FakeKernel, run: Any
     assert kernel.writes == []
 
 
-def test_a_rule_of_somebody_else_at_the_priority(kernel: FakeKernel, run: Any) -> None:
-    # R06
+def test_r06_a_rule_of_somebody_else_at_the_priority(kernel: FakeKernel, run: Any) -> None:
     kernel.held_rules.append(Rule(4, 7600, 9, net("192.0.2.9"), protocol=3))
     assert (
         "policies[0].priority: a rule of somebody else has it (rule from 192.0.2.9 lookup 9 priority 7600)"
@@ -356,8 +356,7 @@ def test_a_rule_of_somebody_else_at_the_priority(kernel: FakeKernel, run: Any) -
 # the connection of the task
 
 
-def test_a_policy_that_takes_the_connection_needs_force(kernel: FakeKernel, run: Any, monkeypatch: Any) -> None:
-    # R05
+def test_r05_a_policy_that_takes_the_connection_needs_force(kernel: FakeKernel, run: Any, monkeypatch: Any) -> None:
     bare = {**WEB}
     del bare["ip_protocol"], bare["source_port"]
     for check in (True, False):
@@ -399,8 +398,7 @@ def test_which_rules_take_the_connection(kernel: FakeKernel, run: Any, selectors
     assert done["failed"] == taken
 
 
-def test_a_route_that_takes_the_connection_needs_force(kernel: FakeKernel, run: Any) -> None:
-    # R16
+def test_r16_a_route_that_takes_the_connection_needs_force(kernel: FakeKernel, run: Any) -> None:
     for route in ({"to": "192.0.2.77", "type": "blackhole"}, {"to": "192.0.2.0/24", "via": "203.0.113.1"}):
         refused = run({"table": "main", "routes": [route]})
         assert "takes the connection of this task to 192.0.2.77: say force if that is right" in refused["msg"]
@@ -421,8 +419,7 @@ def test_a_connection_of_the_other_family(kernel: FakeKernel, run: Any, monkeypa
 # reverse path filtering
 
 
-def test_warns_where_strict_filtering_drops(kernel: FakeKernel, run: Any, tmp_path: Path) -> None:
-    # R13
+def test_r13_warns_where_strict_filtering_drops(kernel: FakeKernel, run: Any, tmp_path: Path) -> None:
     for name, value in (("all", 0), ("eth0", 1), ("eth1", 0)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "rp_filter").write_text(f"{value}\n")
@@ -433,6 +430,26 @@ def test_warns_where_strict_filtering_drops(kernel: FakeKernel, run: Any, tmp_pa
     assert run({"to": "192.0.2.0/26", "routes": [{"via": "198.51.100.1"}]}, check=True)["warnings"] == []
     (tmp_path / "all" / "rp_filter").write_text("2\n")
     assert run(WEB, check=True)["warnings"] == []
+
+
+# other hands
+
+
+def test_r14_warns_where_networkd_would_take_the_rules_away(kernel: FakeKernel, run: Any, tmp_path: Path) -> None:
+    state = tmp_path / "root" / _networkd.STATE
+    state.parent.mkdir(parents=True)
+    state.write_text("OPER_STATE=routable\n")
+    told = (
+        "policies: systemd-networkd takes away what it does not know when it restarts: set "
+        "ManageForeignRoutingPolicyRules=no and ManageForeignRoutes=no in networkd.conf"
+    )
+    for check in (True, False):
+        assert run(WEB, check=check)["warnings"] == [told]
+    assert run(WEB, state="absent")["warnings"] == []
+    dropin = tmp_path / "root/etc/systemd/networkd.conf.d/l4lb.conf"
+    dropin.parent.mkdir(parents=True)
+    dropin.write_text("[Network]\nManageForeignRoutes=no\nManageForeignRoutingPolicyRules=no\n")
+    assert run(WEB)["warnings"] == []
 
 
 # failures
@@ -467,81 +484,90 @@ def routes(**change: Any) -> dict[str, Any]:
     return {**WEB, "routes": [{"via": "198.51.100.1", **change}]}
 
 
-BAD = [
-    # C rows
-    ({**WEB, "form": "198.51.100.21"}, r"policies\[0\]\.form: unknown key; did you mean from\?"),
-    (routes(gateway="198.51.100.1"), r"policies\[0\]\.routes\[0\]\.gateway: unknown key"),
-    ({"from": "198.51.100.21"}, r"policies\[0\]\.routes: is required, at least one"),
-    ({**WEB, "routes": []}, r"routes: is required"),
-    ({**WEB, "routes": "default"}, r"routes: must be a list"),
-    ({**WEB, "routes": ["default"]}, r"routes\[0\]: must be a dict"),
-    ({**WEB, "routes": None}, r"routes: must not be empty"),
-    ({**WEB, "from": ""}, r"from: must not be empty"),
-    ({**WEB, "name": "a\u2028b"}, r"name: invalid character at offset 1"),
-    ({**WEB, "from": " 198.51.100.21"}, r"from: must not begin or end with a blank"),
-    ({**WEB, "priority": "\uff18"}, r"priority: must be a decimal integer"),
-    ({**WEB, "priority": True}, r"priority: must be a decimal integer"),
-    ({**WEB, "priority": "0x10"}, r"priority: must be a decimal integer"),
-    ({**WEB, "source_port": "080"}, r"source_port: must be a decimal integer"),
-    ({**WEB, "source_port": 65536}, r"source_port: must be an integer 1\.\.65535"),
-    ({**WEB, "source_port": "90-80"}, r"source_port: must be a range of ports from the lower to the higher"),
-    ({**WEB, "source_port": "80-"}, r"source_port: must not be empty"),
-    ({**WEB, "fwmark": 10**20}, r"fwmark: must be an integer 1\.\.4294967295"),
-    ({**WEB, "routes": [{"via": "198.51.100.1"}] * 1001}, r"routes: must have at most 1000 items"),
-    ({**WEB, "from": "{{ rip }}"}, r"from: looks like an unrendered template"),
-    ({**WEB, "iif": "a/b"}, r"iif: must be an interface name"),
-    ({**WEB, "ip_protocol": "icmp"}, r"ip_protocol: must be one of tcp, udp, sctp"),
-    ({**WEB, "family": "inet"}, r"family: must be one of ipv4, ipv6"),
-    # R rows
-    ({**WEB, "table": 0}, r"table: must be an integer 1\.\.4294967295, or main"),  # R01
-    ({**WEB, "table": 254}, r"table: must not be a table of the kernel's own"),
-    ({**WEB, "table": 2**32}, r"table: must be an integer 1\.\.4294967295"),
-    ({**WEB, "table": "office"}, r"table: must be a decimal integer .*names of tables are not looked up"),  # R02
-    ({"routes": [{"via": "198.51.100.1"}]}, r"policies\[0\]: a rule needs one of from, to, "),  # R03
-    ({**WEB, "from": "0.0.0.0/0"}, r"from: takes every packet: leave it out"),
-    ({**WEB, "priority": 0}, r"priority: must be an integer 1\.\.32765"),  # R04
-    ({**WEB, "priority": 32766}, r"priority: must be an integer 1\.\.32765"),
-    (routes(via="192.0.2.1"), r"routes\[0\]\.via: is not a neighbour"),  # R07
-    ({**WEB6, "routes": [{"via": "2001:db8:9::1"}]}, r"routes\[0\]\.via: is not a neighbour"),
-    (routes(device="eth1"), r"routes\[0\]\.via: is a neighbour on eth0, not on eth1"),
-    (routes(via="203.0.113.21"), r"routes\[0\]\.via: is an address of this host itself"),  # R08
-    ({**WEB, "routes": [{"via": "2001:db8::1"}]}, r"routes\[0\]\.via: must be of the same family as from"),  # R09
-    ({**WEB, "to": "2001:db8::/64"}, r"to: must be of the same family as from"),
-    ({**WEB, "direct": ["2001:db8::/64"]}, r"direct\[0\]: must be of the same family as from"),
-    ({**WEB, "family": "ipv6"}, r"from: must be of the same family as family"),
-    ({**WEB, "fwmark": 7, "fwmask": 0}, r"fwmask: must be an integer 1\.\.4294967295"),  # R10
-    ({**WEB, "fwmark": 7, "fwmask": 8}, r"fwmask: hides bits of fwmark"),
-    ({**WEB, "fwmask": 8}, r"fwmask: needs fwmark"),
-    ({**WEB, "iif": "eth9"}, r"iif: no such interface; known: eth0, eth1, lo"),  # R11
-    (routes(device="eth9"), r"routes\[0\]\.device: no such interface"),
-    (
+BAD = {
+    "C01-in-a-route": (routes(gateway="198.51.100.1"), r"policies\[0\]\.routes\[0\]\.gateway: unknown key"),
+    "C02-routes": ({"from": "198.51.100.21"}, r"policies\[0\]\.routes: is required, at least one"),
+    "C04-no-routes": ({**WEB, "routes": []}, r"routes: is required"),
+    "C03-text-for-routes": ({**WEB, "routes": "default"}, r"routes: must be a list"),
+    "C03-text-for-a-route": ({**WEB, "routes": ["default"]}, r"routes\[0\]: must be a dict"),
+    "C04-null-routes": ({**WEB, "routes": None}, r"routes: must not be empty"),
+    "C05-line-separator-in-the-name": ({**WEB, "name": "a\u2028b"}, r"name: invalid character at offset 1"),
+    "C07-octal-port": ({**WEB, "source_port": "080"}, r"source_port: must be a decimal integer"),
+    "C08-port-65536": ({**WEB, "source_port": 65536}, r"source_port: must be an integer 1\.\.65535"),
+    "C08-ports-reversed": (
+        {**WEB, "source_port": "90-80"},
+        r"source_port: must be a range of ports from the lower to the higher",
+    ),
+    "C04-half-a-range": ({**WEB, "source_port": "80-"}, r"source_port: must not be empty"),
+    "C08-mark-too-large": ({**WEB, "fwmark": 10**20}, r"fwmark: must be an integer 1\.\.4294967295"),
+    "C09-too-many-routes": (
+        {**WEB, "routes": [{"via": "198.51.100.1"}] * 1001},
+        r"routes: must have at most 1000 items",
+    ),
+    "unknown-protocol": ({**WEB, "ip_protocol": "icmp"}, r"ip_protocol: must be one of tcp, udp, sctp"),
+    "unknown-family": ({**WEB, "family": "inet"}, r"family: must be one of ipv4, ipv6"),
+    "R01-table-0": ({**WEB, "table": 0}, r"table: must be an integer 1\.\.4294967295, or main"),
+    "R01-table-main-by-number": ({**WEB, "table": 254}, r"table: must not be a table of the kernel's own"),
+    "R01-table-too-large": ({**WEB, "table": 2**32}, r"table: must be an integer 1\.\.4294967295"),
+    "R02-name-of-a-table": (
+        {**WEB, "table": "office"},
+        r"table: must be a decimal integer .*names of tables are not looked up",
+    ),
+    "R03-no-selector": ({"routes": [{"via": "198.51.100.1"}]}, r"policies\[0\]: a rule needs one of from, to, "),
+    "R03-from-everywhere": ({**WEB, "from": "0.0.0.0/0"}, r"from: takes every packet: leave it out"),
+    "R04-priority-0": ({**WEB, "priority": 0}, r"priority: must be an integer 1\.\.32765"),
+    "R04-priority-of-the-kernel": ({**WEB, "priority": 32766}, r"priority: must be an integer 1\.\.32765"),
+    "R07-off-link": (routes(via="192.0.2.1"), r"routes\[0\]\.via: is not a neighbour"),
+    "R07-off-link-ipv6": ({**WEB6, "routes": [{"via": "2001:db8:9::1"}]}, r"routes\[0\]\.via: is not a neighbour"),
+    "R07-on-another-link": (routes(device="eth1"), r"routes\[0\]\.via: is a neighbour on eth0, not on eth1"),
+    "R08-own-address": (routes(via="203.0.113.21"), r"routes\[0\]\.via: is an address of this host itself"),
+    "R09-gateway": (
+        {**WEB, "routes": [{"via": "2001:db8::1"}]},
+        r"routes\[0\]\.via: must be of the same family as from",
+    ),
+    "R09-destination": ({**WEB, "to": "2001:db8::/64"}, r"to: must be of the same family as from"),
+    "R09-direct": ({**WEB, "direct": ["2001:db8::/64"]}, r"direct\[0\]: must be of the same family as from"),
+    "R09-family": ({**WEB, "family": "ipv6"}, r"from: must be of the same family as family"),
+    "R10-mask-0": ({**WEB, "fwmark": 7, "fwmask": 0}, r"fwmask: must be an integer 1\.\.4294967295"),
+    "R10-mask-hides-the-mark": ({**WEB, "fwmark": 7, "fwmask": 8}, r"fwmask: hides bits of fwmark"),
+    "C11-mask-without-mark": ({**WEB, "fwmask": 8}, r"fwmask: needs fwmark"),
+    "R11-iif": ({**WEB, "iif": "eth9"}, r"iif: no such interface; known: eth0, eth1, lo"),
+    "R11-device": (routes(device="eth9"), r"routes\[0\]\.device: no such interface"),
+    "R12-default-route": (
         {"table": "main", "routes": [{"via": "198.51.100.1"}]},
         r"routes\[0\]\.to: a default route of the main table",
-    ),  # R12
-    ({"table": "main", "routes": [{"to": "0.0.0.0/0", "device": "eth0"}]}, r"to: a default route of the main table"),
-    ({**WEB, "from": "198.51.100.21/24"}, r"from: has bits set beyond its prefix length"),  # R15
-    ({**WEB, "from": "198.51.100.0/33"}, r"from: must be an integer 0\.\.32"),
-    ({**WEB, "direct": ["192.0.2.1/24"]}, r"direct: item 0 has bits set beyond its prefix length"),
-    ({**WEB, "from": "rip.example"}, r"from: must be an IP address; host names are not resolved"),
-    # what does not go together
-    ({**HOST, "from": "198.51.100.21"}, r"policies\[0\]\.from: means nothing with table main"),
-    ({**HOST, "direct": ["192.0.2.0/24"]}, r"direct: means nothing with table main"),
-    ({**HOST, "priority": 5}, r"priority: means nothing with table main"),
-    ({"fwmark": 7, "routes": [{"device": "eth0"}]}, r"family: is required where no address tells it"),
-    ({**WEB, "routes": [{}]}, r"routes\[0\]: needs via or device"),
-    (routes(type="blackhole"), r"routes\[0\]\.via: means nothing with type blackhole"),
-    (routes(type="throw"), r"routes\[0\]\.type: must be one of unicast, blackhole"),
-    (routes(via="224.0.0.1"), r"routes\[0\]\.via: must be a unicast address"),
-    ({**WEB6, "routes": [{"via": "fe80::1"}]}, r"routes\[0\]\.device: is required for a link-local gateway"),
-    (routes(source="192.0.2.9"), r"routes\[0\]\.source: is not an address of this host"),
-    ({**WEB, "direct": ["192.0.2.0/24", "192.0.2.0/24"]}, r"direct\[1\]: duplicate of policies\[0\]\.direct\[0\]"),
-    ({**WEB, "routes": WEB["routes"] * 2}, r"routes\[1\]: duplicate of policies\[0\]\.routes\[0\]"),
-    # every problem at once
-    ({**WEB, "priority": 0, "table": 0}, r"priority: .*; policies\[0\]\.table: "),
-]
+    ),
+    "R12-default-route-by-device": (
+        {"table": "main", "routes": [{"to": "0.0.0.0/0", "device": "eth0"}]},
+        r"to: a default route of the main table",
+    ),
+    "R15-from": ({**WEB, "from": "198.51.100.21/24"}, r"from: has bits set beyond its prefix length"),
+    "prefix-too-long": ({**WEB, "from": "198.51.100.0/33"}, r"from: must be an integer 0\.\.32"),
+    "R15-direct": ({**WEB, "direct": ["192.0.2.1/24"]}, r"direct\[0\]: has bits set beyond its prefix length"),
+    "host-name": ({**WEB, "from": "rip.example"}, r"from: must be an IP address; host names are not resolved"),
+    "C11-rule-of-main": ({**HOST, "from": "198.51.100.21"}, r"policies\[0\]\.from: means nothing with table main"),
+    "C11-direct-of-main": ({**HOST, "direct": ["192.0.2.0/24"]}, r"direct: means nothing with table main"),
+    "C11-priority-of-main": ({**HOST, "priority": 5}, r"priority: means nothing with table main"),
+    "no-family": ({"fwmark": 7, "routes": [{"device": "eth0"}]}, r"family: is required where no address tells it"),
+    "route-to-nowhere": ({**WEB, "routes": [{}]}, r"routes\[0\]: needs via or device"),
+    "C11-blackhole-by-a-gateway": (routes(type="blackhole"), r"routes\[0\]\.via: means nothing with type blackhole"),
+    "type-throw": (routes(type="throw"), r"routes\[0\]\.type: must be one of unicast, blackhole"),
+    "multicast-gateway": (routes(via="224.0.0.1"), r"routes\[0\]\.via: must be a unicast address"),
+    "link-local-gateway-without-a-device": (
+        {**WEB6, "routes": [{"via": "fe80::1"}]},
+        r"routes\[0\]\.device: is required for a link-local gateway",
+    ),
+    "source-not-of-this-host": (routes(source="192.0.2.9"), r"routes\[0\]\.source: is not an address of this host"),
+    "C15-direct": (
+        {**WEB, "direct": ["192.0.2.0/24", "192.0.2.0/24"]},
+        r"direct\[1\]: duplicate of policies\[0\]\.direct\[0\]",
+    ),
+    "C15-routes": ({**WEB, "routes": WEB["routes"] * 2}, r"routes\[1\]: duplicate of policies\[0\]\.routes\[0\]"),
+    "all-at-once": ({**WEB, "priority": 0, "table": 0}, r"priority: .*; policies\[0\]\.table: "),
+}
 
 
-@pytest.mark.parametrize(("policy", "message"), BAD, ids=[str(i) for i in range(len(BAD))])
+@pytest.mark.parametrize(("policy", "message"), BAD.values(), ids=BAD)
 def test_bad_input_is_refused_before_anything_is_written(
     kernel: FakeKernel, run: Any, policy: Any, message: str
 ) -> None:

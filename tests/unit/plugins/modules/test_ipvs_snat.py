@@ -145,8 +145,7 @@ def test_removal(nft: FakeNft, run: Any, params: Any) -> None:
     assert not run(**params)["changed"]
 
 
-def test_other_tables_stay_as_they_are(nft: FakeNft, run: Any) -> None:
-    # F27, N03
+def test_f27_n03_other_tables_stay_as_they_are(nft: FakeNft, run: Any) -> None:
     foreign = {
         ("ip", "nat"): [{"chain": {"name": "POSTROUTING", "handle": 1}}],
         ("inet", "l4lb_snat"): [{"chain": {"name": "postrouting", "handle": 1}}],
@@ -248,8 +247,7 @@ def test_many_flows_make_few_rules(nft: FakeNft, run: Any) -> None:
 
 
 @pytest.mark.parametrize("value", ["0\n", None])
-def test_needs_conntrack(nft: FakeNft, run: Any, value: Optional[str], monkeypatch: Any, tmp_path: Any) -> None:
-    # N11
+def test_n11_needs_conntrack(nft: FakeNft, run: Any, value: Optional[str], monkeypatch: Any, tmp_path: Any) -> None:
     monkeypatch.setattr(_snat_task, "CONNTRACK", str(tmp_path / "other"))
     if value:
         (tmp_path / "other").write_text(value)
@@ -264,15 +262,13 @@ def test_needs_conntrack(nft: FakeNft, run: Any, value: Optional[str], monkeypat
     assert not run(flows=[])["failed"]
 
 
-def test_an_old_nft(nft: FakeNft, run: Any) -> None:
-    # N14
+def test_n14_an_old_nft(nft: FakeNft, run: Any) -> None:
     nft.version = "0.9.8"
     assert run(flows=[FLOW])["msg"] == "nft 0.9.8 is too old: 1.0.0 or newer is needed"
     assert nft.writes == []
 
 
-def test_no_nft(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    # N14
+def test_n14_no_nft(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     (tmp_path / "conntrack").write_text("1\n")
     monkeypatch.setattr(_snat_task, "CONNTRACK", str(tmp_path / "conntrack"))
     monkeypatch.setattr("ansible.module_utils.basic.AnsibleModule.get_bin_path", lambda *dummy: None)
@@ -300,57 +296,72 @@ def flow(**changes: Any) -> dict[str, Any]:
 
 
 INJECTION = "filter; flush ruleset"
-BAD = [
-    # C rows
-    (flow(sourc="198.51.100.1"), r"flows\[0\]\.sourc: unknown key; did you mean source\?"),
-    (flow(service={**SERVICE, "prot": 1}), r"flows\[0\]\.service\.prot: unknown key; did you mean port\?"),
-    ({"flows": [{"server": SERVER}]}, r"flows\[0\]\.service: is required"),
-    ({"flows": [{"service": SERVICE}]}, r"flows\[0\]\.server: is required"),
-    (flow(server={"port": 80}), r"flows\[0\]\.server\.address: is required"),
-    ({}, r"flows: is required with state present"),
-    (flow(service="192.0.2.10:443"), r"flows\[0\]\.service: must be a dict"),
-    (flow(server=None), r"flows\[0\]\.server: must not be empty"),
-    (flow(source=""), r"flows\[0\]\.source: must not be empty"),
-    (flow(source="198.51.100.1\n"), r"flows\[0\]\.source: invalid character at offset 12"),
-    (flow(source=" 198.51.100.1"), r"flows\[0\]\.source: must not begin or end with a blank"),
-    (flow(server={**SERVER, "port": True}), r"flows\[0\]\.server\.port: must be a decimal integer 0\.\.65535"),
-    (flow(server={**SERVER, "port": "0x50"}), r"flows\[0\]\.server\.port: must be a decimal integer"),
-    (flow(server={**SERVER, "port": "080"}), r"flows\[0\]\.server\.port: must be a decimal integer"),
-    (flow(server={**SERVER, "port": "\uff18\uff10"}), r"flows\[0\]\.server\.port: must be a decimal integer"),
-    (flow(server={**SERVER, "port": 65536}), r"flows\[0\]\.server\.port: must be an integer 0\.\.65535"),
-    (flow(server={**SERVER, "port": -1}), r"flows\[0\]\.server\.port: must be an integer 0\.\.65535"),
-    (flow(source="{{ source }}"), r"flows\[0\]\.source: looks like an unrendered template"),
-    ({"state": "absent", "flows": [FLOW]}, r"flows: means nothing with state absent"),
-    ({"netns": "nosuch", "flows": [FLOW]}, r"netns: no such network namespace"),
-    ({"netns": "../x", "flows": [FLOW]}, r"netns: no such network namespace"),
-    ({"flows": [FLOW, FLOW]}, r"flows\[1\]: duplicate of flows\[0\]"),
-    ({"flows": [FLOW, {**FLOW, "service": {**SERVICE, "protocol": "tcp"}}]}, r"flows\[1\]: duplicate of flows\[0\]"),
-    # N rows; what they inject by has no option here, and every value ends as a number or an address
-    ({"table": INJECTION, "flows": [FLOW]}, r"Unsupported parameters.*table"),  # N01
-    (flow(source=INJECTION), r"flows\[0\]\.source: must be an IP address; host names are not resolved"),
-    (flow(service={**SERVICE, "address": INJECTION}), r"flows\[0\]\.service\.address: must be an IP address"),
-    (flow(service={**SERVICE, "protocol": INJECTION}), r"flows\[0\]\.service\.protocol: must be one of tcp, udp, sctp"),
-    ({"family": "arp", "flows": [FLOW]}, r"Unsupported parameters.*family"),  # N02
-    (flow(service={"fwmark": 7, "family": "arp"}), r"flows\[0\]\.service\.family: must be one of ipv4, ipv6"),
-    ({"priority": "srcnat; drop", "flows": [FLOW]}, r"Unsupported parameters.*priority"),  # N04
-    (
+BAD = {
+    "C01-in-the-service": (
+        flow(service={**SERVICE, "prot": 1}),
+        r"flows\[0\]\.service\.prot: unknown key; did you mean port\?",
+    ),
+    "C02-server": ({"flows": [{"service": SERVICE}]}, r"flows\[0\]\.server: is required"),
+    "C02-address-of-the-server": (flow(server={"port": 80}), r"flows\[0\]\.server\.address: is required"),
+    "C02-nothing": ({}, r"flows: is required with state present"),
+    "C03-text-for-the-service": (flow(service="192.0.2.10:443"), r"flows\[0\]\.service: must be a dict"),
+    "C04-null-server": (flow(server=None), r"flows\[0\]\.server: must not be empty"),
+    "C04-empty-source": (flow(source=""), r"flows\[0\]\.source: must not be empty"),
+    "C05-newline-in-the-source": (flow(source="198.51.100.1\n"), r"flows\[0\]\.source: invalid character at offset 12"),
+    "C08-port-65536": (
+        flow(server={**SERVER, "port": 65536}),
+        r"flows\[0\]\.server\.port: must be an integer 0\.\.65535",
+    ),
+    "C15-default-stated": (
+        {"flows": [FLOW, {**FLOW, "service": {**SERVICE, "protocol": "tcp"}}]},
+        r"flows\[1\]: duplicate of flows\[0\]",
+    ),
+    # what they inject by has no option here, and every value ends as a number or an address
+    "N01-table": ({"table": INJECTION, "flows": [FLOW]}, r"Unsupported parameters.*table"),
+    "N01-in-the-source": (
+        flow(source=INJECTION),
+        r"flows\[0\]\.source: must be an IP address; host names are not resolved",
+    ),
+    "N01-in-the-address": (
+        flow(service={**SERVICE, "address": INJECTION}),
+        r"flows\[0\]\.service\.address: must be an IP address",
+    ),
+    "N01-in-the-protocol": (
+        flow(service={**SERVICE, "protocol": INJECTION}),
+        r"flows\[0\]\.service\.protocol: must be one of tcp, udp, sctp",
+    ),
+    "N02-option": ({"family": "arp", "flows": [FLOW]}, r"Unsupported parameters.*family"),
+    "N02-family-arp": (
+        flow(service={"fwmark": 7, "family": "arp"}),
+        r"flows\[0\]\.service\.family: must be one of ipv4, ipv6",
+    ),
+    "N04-priority": ({"priority": "srcnat; drop", "flows": [FLOW]}, r"Unsupported parameters.*priority"),
+    "N05-not-an-address-of-this-host": (
         flow(source="198.51.100.77"),
         r"flows\[0\]\.source: is not an address of this host \(got '198\.51\.100\.77'\)",
-    ),  # N05
-    (flow(server={"address": "2001:db8::1"}), r"flows\[0\]\.server\.address: must be of the service's family"),  # N06
-    (flow(source="2001:db8::1"), r"flows\[0\]\.source: must be of the server's family"),
-    (flow(source="0.0.0.0"), r"flows\[0\]\.source: must not be the unspecified address"),  # N08
-    (flow(source="0.0.0.0/0"), r"flows\[0\]\.source: must be an IP address without a prefix length"),
-    (flow(server={**SERVER, "port": "90-80"}), r"flows\[0\]\.server\.port: must be a decimal integer"),  # N09
-    ({"counter": "x", "flows": [FLOW]}, r"Unsupported parameters.*counter"),  # N10
-    ({"snippet": "x" * 2**20, "flows": [FLOW]}, r"Unsupported parameters.*snippet"),  # N12
-    ({"include": "/etc/shadow", "flows": [FLOW]}, r"Unsupported parameters.*include"),  # N13
-    ({"comment": "x" * 129, "flows": [FLOW]}, r"Unsupported parameters.*comment"),  # N16
-    # the service's own rules
-    (flow(service={"fwmark": 0, "family": "ipv4"}), r"flows\[0\]\.service\.fwmark: must be an integer 1\.\.4294967295"),
-    (flow(service={"fwmark": 7}), r"flows\[0\]\.service\.family: is required with fwmark"),
-    (flow(service={**SERVICE, "fwmark": 7}), r"flows\[0\]\.service\.fwmark: excludes address, port"),
-    (
+    ),
+    "N06-server": (
+        flow(server={"address": "2001:db8::1"}),
+        r"flows\[0\]\.server\.address: must be of the service's family",
+    ),
+    "N06-source": (flow(source="2001:db8::1"), r"flows\[0\]\.source: must be of the server's family"),
+    "N08-unspecified": (flow(source="0.0.0.0"), r"flows\[0\]\.source: must not be the unspecified address"),
+    "N08-everything": (flow(source="0.0.0.0/0"), r"flows\[0\]\.source: must be an IP address without a prefix length"),
+    "N09-range": (flow(server={**SERVER, "port": "90-80"}), r"flows\[0\]\.server\.port: must be a decimal integer"),
+    "N10-counter": ({"counter": "x", "flows": [FLOW]}, r"Unsupported parameters.*counter"),
+    "N12-snippet": ({"snippet": "x" * 2**20, "flows": [FLOW]}, r"Unsupported parameters.*snippet"),
+    "N13-include": ({"include": "/etc/shadow", "flows": [FLOW]}, r"Unsupported parameters.*include"),
+    "N16-comment": ({"comment": "x" * 129, "flows": [FLOW]}, r"Unsupported parameters.*comment"),
+    "mark-0": (
+        flow(service={"fwmark": 0, "family": "ipv4"}),
+        r"flows\[0\]\.service\.fwmark: must be an integer 1\.\.4294967295",
+    ),
+    "mark-without-family": (flow(service={"fwmark": 7}), r"flows\[0\]\.service\.family: is required with fwmark"),
+    "C11-mark-and-address": (
+        flow(service={**SERVICE, "fwmark": 7}),
+        r"flows\[0\]\.service\.fwmark: excludes address, port",
+    ),
+    "two-sources-for-one-packet": (
         {
             "flows": [
                 {"service": {"fwmark": 7, "family": "ipv4"}, "server": {"address": "198.51.100.11", "port": 80}},
@@ -363,15 +374,14 @@ BAD = [
         },
         r"flows\[1\]\.source: cannot be told from flows\[0\] in a packet, so must have the same source",
     ),
-    # every problem at once
-    (
+    "all-at-once": (
         {"flows": [{"service": {"port": "x"}, "server": {"weight": 1}}]},
         r"service\.port: .*service\.address: .*server\.",
     ),
-]
+}
 
 
-@pytest.mark.parametrize(("params", "message"), BAD, ids=[str(i) for i in range(len(BAD))])
+@pytest.mark.parametrize(("params", "message"), BAD.values(), ids=BAD)
 def test_bad_input_is_refused_before_anything_is_written(nft: FakeNft, run: Any, params: Any, message: str) -> None:
     refused = run(**params)
     assert refused["failed"]
@@ -381,7 +391,6 @@ def test_bad_input_is_refused_before_anything_is_written(nft: FakeNft, run: Any,
 
 
 def test_the_number_of_flows_is_limited(nft: FakeNft, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    # C09
     monkeypatch.setattr(_snat, "MAX_FLOWS", 2)
     assert run(flows=[FLOW] * 3)["msg"] == "flows: must have at most 2 items (has 3)"
     assert nft.writes == []

@@ -333,8 +333,7 @@ def test_an_empty_list_does_not_purge_everything(host: FakeHost, run: Any) -> No
     assert run(state="absent", purge="owned")["changed"]
 
 
-def test_addresses_of_somebody_else_keep_a_device(host: FakeHost, run: Any) -> None:
-    # T11
+def test_t11_addresses_of_somebody_else_keep_a_device(host: FakeHost, run: Any) -> None:
     run(tunnels=[IPIP])
     host.held += [
         Address(ip("192.0.2.10"), "ipvs4", 32),
@@ -408,72 +407,63 @@ def one(**change: Any) -> dict[str, Any]:
     return {"tunnels": [{**IPIP, **change}]}
 
 
-BAD = [
-    # C rows
-    (one(locl=LOCAL), r"tunnels\[0\]\.locl: unknown key; did you mean local\?"),
-    ({}, r"tunnels: is required"),
-    ({"tunnels": [IPIP, {"name": "x"}]}, r"tunnels\[1\]\.type: is required; tunnels\[1\]\.local: is required"),
-    ({"tunnels": [{"type": "ipip", "local": LOCAL}]}, r"tunnels\[0\]\.name: is required"),
-    ({"tunnels": [["x"]]}, r"tunnels"),
-    (one(name=None), r"name: must not be empty"),
-    (one(local=""), r"local: must not be empty"),
-    (one(name="a\u202eb"), r"name: invalid character at offset 1"),
-    (one(local=" 198.51.100.11"), r"local: must not begin or end with a blank"),
-    ({"tunnels": [{**GUE, "ports": ["\uff16"]}]}, r"ports: item 0 must be a decimal integer 1\.\.65535"),
-    ({"tunnels": [{**GUE, "ports": [True]}]}, r"ports: item 0 must be a decimal integer"),
-    ({"tunnels": [{**GUE, "ports": ["0x50"]}]}, r"ports: item 0 must be a decimal integer"),
-    ({"tunnels": [{**GUE, "ports": ["080"]}]}, r"ports: item 0 must be a decimal integer"),
-    ({"tunnels": [{**GUE, "ports": [0]}]}, r"ports: item 0 must be an integer 1\.\.65535"),
-    ({"tunnels": [{**GUE, "ports": [10**20]}]}, r"ports: item 0 must be an integer 1\.\.65535"),
-    ({"tunnels": [{**GUE, "ports": 6080}]}, r"ports: must be a list"),
-    ({"tunnels": [{**GUE, "ports": list(range(1, 67))}]}, r"ports: must have at most 64 items"),
-    ({"tunnels": [IPIP] * 1001}, r"tunnels: must have at most 1000 items"),
-    (one(local="{{ rip }}"), r"local: looks like an unrendered template"),
-    ({**one(), "netns": "nosuch"}, r"netns: no such network namespace"),
-    (one(name="ipvs0123456789ab"), r"name: must be an interface name"),
-    (one(name="a/b"), r"name: must be an interface name"),
-    (one(name="-x"), r"name: must be an interface name"),
-    ({"tunnels": [IPIP, {**GRE, "name": "ipvs4"}]}, r"tunnels\[1\]\.name: duplicate of tunnels\[0\]"),
-    # addresses
-    (one(local="host.example"), r"local: must be an IP address; host names are not resolved"),
-    (one(local="127.0.0.1"), r"local: must not be a loopback address"),
-    (one(local="0.0.0.0"), r"local: must not be the unspecified address"),
-    (one(local="192.0.2.99"), r"local: is not an address of this host"),
-    # T rows
-    (one(name="tunl0"), r"name: is a device of the kernel's own"),  # T01
-    (one(remote=LOCAL), r"remote: must differ from local"),  # T02
-    (one(remote="2001:db8::1"), r"remote: must be of the same family as local"),  # T03
-    (one(ttl=256), r"ttl: unknown key"),  # T04
-    (one(mtu=67), r"mtu: unknown key"),  # T05
-    (one(key=7), r"key: unknown key"),  # T06
-    (
+BAD = {
+    "C02-nothing": ({}, r"tunnels: is required"),
+    "C02-type-and-local": (
+        {"tunnels": [IPIP, {"name": "x"}]},
+        r"tunnels\[1\]\.type: is required; tunnels\[1\]\.local: is required",
+    ),
+    "C05-right-to-left-override": (one(name="a\u202eb"), r"name: invalid character at offset 1"),
+    "C07-two-bad-ports": (
+        {"tunnels": [{**GUE, "ports": ["x", 6080, 0]}]},
+        r"^tunnels\[0\]\.ports\[0\]: must be a decimal integer 1\.\.65535 \(got 'x'\); "
+        r"tunnels\[0\]\.ports\[2\]: must be an integer 1\.\.65535 \(got 0\)$",
+    ),
+    "C08-port-0": ({"tunnels": [{**GUE, "ports": [0]}]}, r"ports\[0\]: must be an integer 1\.\.65535"),
+    "C03-port-for-ports": ({"tunnels": [{**GUE, "ports": 6080}]}, r"ports: must be a list"),
+    "C09-too-many-ports": ({"tunnels": [{**GUE, "ports": list(range(1, 67))}]}, r"ports: must have at most 64 items"),
+    "C09-too-many": ({"tunnels": [IPIP] * 1001}, r"tunnels: must have at most 1000 items"),
+    "C15-same-name": ({"tunnels": [IPIP, {**GRE, "name": "ipvs4"}]}, r"tunnels\[1\]\.name: duplicate of tunnels\[0\]"),
+    "host-name": (one(local="host.example"), r"local: must be an IP address; host names are not resolved"),
+    "loopback-address": (one(local="127.0.0.1"), r"local: must not be a loopback address"),
+    "unspecified-address": (one(local="0.0.0.0"), r"local: must not be the unspecified address"),
+    "not-an-address-of-this-host": (one(local="192.0.2.99"), r"local: is not an address of this host"),
+    "T01-tunl0": (one(name="tunl0"), r"name: is a device of the kernel's own"),
+    "T02-local-is-remote": (one(remote=LOCAL), r"remote: must differ from local"),
+    "T03-remote-of-the-other-family": (one(remote="2001:db8::1"), r"remote: must be of the same family as local"),
+    # these have no option here
+    "T04-no-ttl": (one(ttl=256), r"ttl: unknown key"),
+    "T05-no-mtu": (one(mtu=67), r"mtu: unknown key"),
+    "T06-no-key": (one(key=7), r"key: unknown key"),
+    "T10-no-dev": (one(dev="eth9"), r"dev: unknown key"),
+    "T13-no-encaplimit": (one(encaplimit=300), r"encaplimit: unknown key"),
+    "T07-in-the-list": (
         {"tunnels": [IPIP, {**GUE}]},
         r"tunnels\[1\]\.local: the kernel allows one device with these ends, and tunnels\[0\]",
-    ),  # T07
-    (
+    ),
+    "T07-on-the-host": (
         {"tunnels": [{**IPIP, "local": "198.51.100.12", "family": "ipv4"}]},
         r"local: the kernel allows one device with these ends, and their0 has them",
     ),
-    (one(remote="198.51.100.12"), r"remote: is an address of this host itself"),  # T08
-    (one(remote="224.0.0.1"), r"remote: must be a unicast address"),  # T09
-    (one(dev="eth9"), r"dev: unknown key"),  # T10
-    (one(encaplimit=300), r"encaplimit: unknown key"),  # T13
-    # options of one type
-    (one(type="vxlan"), r"type: must be one of ipip, gre, gue"),
-    (one(family="inet"), r"family: must be one of ipv4, ipv6, any"),
-    ({"tunnels": [{**GRE, "family": "ipv4"}]}, r"family: a gre device takes both families"),
-    ({"tunnels": [{**GUE, "ports": []}]}, r"ports: is required with type gue"),
-    (one(type="gue"), r"ports: is required with type gue"),
-    ({"tunnels": [{**GUE, "ports": [6080, 6080]}]}, r"ports: must not name a thing twice"),
-    (one(ports=[6080]), r"ports: is for type gue"),
-    (one(checksum="csum"), r"checksum: is for types gre and gue"),
-    ({"tunnels": [{**GRE, "checksum": "remcsum"}]}, r"checksum: must be none or csum with type gre"),
-    # every problem at once
-    (one(type="x", family="y"), r"type: .*; tunnels\[0\]\.family: "),
-]
+    "T08-own-address": (one(remote="198.51.100.12"), r"remote: is an address of this host itself"),
+    "T09-multicast": (one(remote="224.0.0.1"), r"remote: must be a unicast address"),
+    "unknown-type": (one(type="vxlan"), r"type: must be one of ipip, gre, gue"),
+    "unknown-family": (one(family="inet"), r"family: must be one of ipv4, ipv6, any"),
+    "gre-with-family": ({"tunnels": [{**GRE, "family": "ipv4"}]}, r"family: a gre device takes both families"),
+    "gue-without-a-port": ({"tunnels": [{**GUE, "ports": []}]}, r"ports: is required with type gue"),
+    "gue-without-ports": (one(type="gue"), r"ports: is required with type gue"),
+    "same-port-twice": ({"tunnels": [{**GUE, "ports": [6080, 6080]}]}, r"ports: must not name a thing twice"),
+    "C11-ports-of-another-type": (one(ports=[6080]), r"ports: is for type gue"),
+    "C11-checksum-of-another-type": (one(checksum="csum"), r"checksum: is for types gre and gue"),
+    "C11-remcsum-of-gre": (
+        {"tunnels": [{**GRE, "checksum": "remcsum"}]},
+        r"checksum: must be none or csum with type gre",
+    ),
+    "all-at-once": (one(type="x", family="y"), r"type: .*; tunnels\[0\]\.family: "),
+}
 
 
-@pytest.mark.parametrize(("params", "message"), BAD, ids=[str(i) for i in range(len(BAD))])
+@pytest.mark.parametrize(("params", "message"), BAD.values(), ids=BAD)
 def test_bad_input_is_refused_before_anything_is_written(host: FakeHost, run: Any, params: Any, message: str) -> None:
     refused = run(**params)
     assert refused["failed"]
@@ -482,8 +472,7 @@ def test_bad_input_is_refused_before_anything_is_written(host: FakeHost, run: An
     assert run(check=True, **params)["msg"] == refused["msg"]
 
 
-def test_a_kernel_without_the_type(host: FakeHost, run: Any) -> None:
-    # T12
+def test_t12_a_kernel_without_the_type(host: FakeHost, run: Any) -> None:
     host.unknown.update(("fou", "sit"))
     assert run(tunnels=[GUE])["msg"] == "tunnels[0].type: this kernel has no module sit, fou (got 'gue')"
     assert host.writes == []
