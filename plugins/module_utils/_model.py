@@ -137,7 +137,7 @@ def normal_service(service: Service) -> Service:
 
 def normal_server(server: Server) -> Server:
     """``server`` as the model compares it: tunnel attributes mean nothing unless it is reached through a tunnel."""
-    if server.forward == FORWARDS["tun"]:
+    if server.forward == FORWARDS["tun"] or server[-3:] == (0, 0, 0):
         return server
     return server._replace(tunnel_type=0, tunnel_port=0, tunnel_flags=0)
 
