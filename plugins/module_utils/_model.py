@@ -12,6 +12,7 @@ and :func:`server_line` are the one text form, that of ``ipvsadm -Sn``.
 
 from __future__ import annotations
 
+import marshal
 import re
 import socket
 from collections.abc import Mapping
@@ -495,6 +496,17 @@ def make_server(
         findings.warning(_at(path, "weight"), f"is above {USUAL_WEIGHT}, the most that ipvsadm restores", weight)
     if lower > upper:
         findings.problem(_at(path, "lower_threshold"), f"must not be above upper_threshold ({upper})", lower)
+    _check_place(key, identity, method, path, findings)
+    if method == FORWARDS["tun"]:
+        return Server(identity, method, weight, upper, lower, *_tunnel(given, base, path, findings))
+    for name in _TUNNEL_NAMES:
+        if name in given:
+            findings.problem(_at(path, name), "is only for forward tun", given[name])
+    return Server(identity, method, weight, upper, lower, 0, 0, 0)
+
+
+def _check_place(key: ServiceKey, identity: ServerKey, method: int, path: str, findings: Findings) -> None:
+    """What a service asks of its servers' addresses and ports."""
     if method != FORWARDS["nat"] and not key.fwmark and identity.port != key.port:
         rule = (
             f"must be the service's port {key.port} with forward {_word(FORWARDS, method)}, which does not rewrite it"
@@ -506,12 +518,6 @@ def make_server(
         )
     if identity.address == key.address and identity.port == key.port:
         findings.problem(_at(path, "address"), "is the service itself", server_text(identity))
-    if method == FORWARDS["tun"]:
-        return Server(identity, method, weight, upper, lower, *_tunnel(given, base, path, findings))
-    for name in _TUNNEL_NAMES:
-        if name in given:
-            findings.problem(_at(path, name), "is only for forward tun", given[name])
-    return Server(identity, method, weight, upper, lower, 0, 0, 0)
 
 
 def _tunnel(given: Mapping[str, Any], base: Server, path: str, findings: Findings) -> tuple[int, int, int]:
@@ -550,14 +556,20 @@ def parse_key(value: object, path: str, findings: Findings) -> Optional[ServiceK
     return make_key(given, value, path, findings)
 
 
-def parse_entry(value: object, path: str, findings: Findings) -> Optional[Entry]:
+#: Servers of a table that were parsed, by what was written: the same server stands under many services. The bytes of
+#: its dict, the default forward and the default port if it needs one; in these bytes, 1 and true are not the same.
+Known = dict[tuple[bytes, str, int], Optional[Server]]
+_MARSHAL = 2  # the last version without references: what is written alike gives the same bytes
+
+
+def parse_entry(value: object, path: str, findings: Findings, known: Optional[Known] = None) -> Optional[Entry]:
     """A dict with a service and its servers, where what is not given is the default -> :class:`Entry`, or ``None`` with
-    the problems in ``findings``.
+    the problems in ``findings``. Entries of the same table share what is ``known``.
     """
-    return _quiet_entry(value) or _told_entry(value, path, findings)
+    return _quiet_entry(value, {} if known is None else known) or _told_entry(value, path, findings)
 
 
-def _quiet_entry(value: object) -> Optional[Entry]:
+def _quiet_entry(value: object, known: Known) -> Optional[Entry]:
     """The entry that nothing is to be told about, else ``None``. Tables are thousands of these, so this is the same as
     :func:`_told_entry` without what telling takes: paths, places, and the difference between missing and bad.
     """
@@ -573,15 +585,43 @@ def _quiet_entry(value: object) -> Optional[Entry]:
     forward = given.get("forward", DEFAULT_FORWARD)
     servers: dict[ServerKey, Server] = {}
     for item in items:
-        one = _good_server(item)
-        if one is None:
+        server = _quiet_server(item, forward, key.port, known)
+        if server is None:
             return None
-        server = make_server(key, one, None, forward, "", findings)
+        _check_place(key, server.key, server.forward, "", findings)
         servers[server.key] = server
     _weigh(service, servers, "", findings)
     if findings.problems or findings.warnings or len(servers) != len(items):
         return None
     return Entry(service, servers)
+
+
+def _quiet_server(item: object, forward: str, port: int, known: Known) -> Optional[Server]:
+    """The server that nothing is to be told about but its place in a service with this default ``forward`` and
+    ``port``, else ``None``.
+    """
+    if not isinstance(item, dict):
+        return None
+    if "port" in item:
+        port = 0  # whatever the service's
+    try:
+        written = marshal.dumps(item, _MARSHAL), forward, port
+    except ValueError:  # it holds other types than JSON has
+        return _plain_server(item, forward, port)
+    if written not in known:
+        known[written] = _plain_server(item, forward, port)
+    return known[written]
+
+
+def _plain_server(item: object, forward: str, port: int) -> Optional[Server]:
+    given = _good_server(item)
+    if given is None:
+        return None
+    findings = Findings()
+    # as one of a firewall mark of its own family, which asks nothing of a server's place
+    family = AF_INET if len(given["address"]) == 4 else AF_INET6
+    server = make_server(ServiceKey(1, family, 0, b"", port), given, None, forward, "", findings)
+    return None if findings.problems or findings.warnings else server
 
 
 def _told_entry(value: object, path: str, findings: Findings) -> Optional[Entry]:
@@ -661,9 +701,10 @@ def parse_services(value: object, path: str, findings: Findings) -> Table:
     """
     table: Table = {}
     places: dict[ServiceKey, int] = {}
+    known: Known = {}
     for i, item in enumerate(_values.records(value, path, findings, MAX_SERVICES)):
         where = f"{path}[{i}]"
-        entry = parse_entry(item, where, findings)
+        entry = parse_entry(item, where, findings, known)
         if entry is None:
             continue
         first = places.setdefault(entry.service.key, i)

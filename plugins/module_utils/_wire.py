@@ -234,9 +234,9 @@ Row = tuple[Any, ...]
 
 class _Layout(NamedTuple):
     """Where messages of one look have what. ``parts`` takes a message to pieces: how it begins, and all but the
-    payloads nobody wants. ``fields`` reads the pieces, joined. Of what it reads, ``headers`` picks what has to be ``expected``,
-    and ``values`` what is wanted; ``defaults``, appended, stand for what is not told. ``known`` holds what was made of
-    the values, by the bytes of the pieces.
+    payloads nobody wants. ``fields`` reads the pieces, joined. Of what it reads, ``headers`` picks what has to be
+    ``expected``, and ``values`` what is wanted; ``defaults``, appended, stand for what is not told. ``known`` holds
+    what was made of the values, by the bytes of the pieces.
     """
 
     parts: struct.Struct

@@ -596,6 +596,58 @@ def test_what_is_legal_but_unwise_warns(service: dict[str, Any], warnings: list[
     assert told == [f"services[0].{warning}" for warning in warnings]
 
 
+# the same server under many services
+
+
+@pytest.mark.parametrize(("first", "second", "bad"), [(1, True, 1), (True, 1, 0), (1, 1.0, 1), ("1", "1 ", 1)])
+def test_what_only_looks_like_a_server_seen_before_is_judged(first: object, second: object, bad: int) -> None:
+    services = [{**VIP, "port": port, "servers": [{**RIP, "weight": one}]} for port, one in ((1, first), (2, second))]
+    [problem] = parse(services)[1]
+    assert problem.startswith(f"services[{bad}].servers[0].weight: must")
+
+
+def test_a_server_seen_before_has_the_port_and_method_of_its_service() -> None:
+    services = [
+        {"address": "192.0.2.10", "port": port, "forward": forward, "servers": [dict(RIP)]}
+        for port, forward in ((1, "dr"), (2, "dr"), (3, "nat"))
+    ]
+    table, problems, dummy = parse(services)
+    assert problems == []
+    assert [line.split(" -r ")[1] for line in _model.table_lines(table) if " -r " in line] == [
+        "198.51.100.11:1 -g -w 1",
+        "198.51.100.11:2 -g -w 1",
+        "198.51.100.11:3 -m -w 1",
+    ]
+
+
+def test_a_server_seen_before_has_to_fit_its_service() -> None:
+    server = {"address": "192.0.2.20", "port": 80}
+    services = [
+        {"address": "192.0.2.10", "port": 80, "servers": [dict(server)]},
+        {"address": "192.0.2.10", "port": 81, "servers": [dict(server)]},
+        {"address": "192.0.2.20", "port": 80, "servers": [dict(server)]},
+        {"address": "2001:db8::10", "port": 80, "servers": [dict(server)]},
+        {"fwmark": 7, "family": "ipv4", "servers": [dict(server)]},
+    ]
+    assert [problem.split(": ")[0] for problem in parse(services)[1]] == [
+        "services[1].servers[0].port",
+        "services[2].servers[0].address",
+        "services[3].servers[0].address",
+    ]
+
+
+def test_values_of_other_types_are_judged_as_well() -> None:
+    class Text(str):
+        pass
+
+    table, problems, dummy = parse([{**VIP, "servers": [{"address": Text("198.51.100.11")}, {"address": Text("web")}]}])
+    assert problems == [
+        "services[0].servers[1].address: must be an IP address; host names are not resolved (got 'web')"
+    ]
+    table, problems, dummy = parse([{**VIP, "servers": [{"address": Text("198.51.100.11")}]}])
+    assert (len(table), problems) == (1, [])
+
+
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
