@@ -3,11 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This file is private to the collection: nothing outside l4lb.ipvs may import it.
 
-"""The IPVS table as immutable values: what a user writes, what a kernel holds, and the text an operator reads.
+"""The IPVS table as immutable values: what a kernel holds, and what a user writes.
 The values carry the kernel's own numbers (``include/uapi/linux/ip_vs.h``), so that two of them are equal exactly when
 the kernel would behave the same, and sort as ipvsadm(8) sorts. Words exist only at the edge: :func:`parse_services` and
-its kin read what a user wrote, :func:`service_params` and :func:`server_params` write it back, and :func:`service_line`
-and :func:`server_line` are the one text form, that of ``ipvsadm -Sn``.
+its kin read what a user wrote, and ``_text`` tells the values.
 """
 
 from __future__ import annotations
@@ -143,7 +142,7 @@ def normal_server(server: Server) -> Server:
     return server._replace(tunnel_type=0, tunnel_port=0, tunnel_flags=0)
 
 
-# text, as ipvsadm -Sn
+# names, as problems tell them
 
 
 def _endpoint(address: bytes, port: int) -> str:
@@ -152,8 +151,6 @@ def _endpoint(address: bytes, port: int) -> str:
 
 
 _PROTOCOL_OPTIONS = {6: "-t", 17: "-u", 132: "--sctp-service"}
-_FORWARD_OPTIONS = {0: "-m", 2: "-i", 3: "-g"}
-_CHECKSUM_OPTIONS = {0: "--tun-nocsum", 1: "--tun-csum", 2: "--tun-remcsum"}
 
 
 def key_text(key: ServiceKey) -> str:
@@ -171,143 +168,13 @@ def server_text(key: ServerKey) -> str:
     return _endpoint(key.address, key.port)
 
 
-def flag_names(scheduler: str, flags: int) -> tuple[str, ...]:
-    """The names of a service's scheduler flags, in ipvsadm's order."""
-    named = scheduler in ("sh", "mh")
-    words = [
-        word
-        for word, (bit, owner) in FLAG_WORDS.items()
-        if flags & bit and (owner == scheduler if named and bit != 0x20 else owner is None)
-    ]
-    return tuple(words)
-
-
-def netmask_text(family: int, netmask: int) -> str:
-    """A persistence netmask as ipvsadm shows it: dotted for IPv4, a prefix length for IPv6."""
-    return _values.show_address(netmask.to_bytes(4, "big")) if family == AF_INET else str(netmask)
-
-
-def service_options(service: Service) -> str:
-    """The options of ``ipvsadm -A`` that make this service, in the order of ``ipvsadm -Sn``."""
-    parts = [f"-s {service.scheduler}"]
-    if service.flags & FLAG_PERSISTENT:
-        parts.append(f"-p {service.timeout}")
-        if service.netmask != full_netmask(service.key.family):
-            parts.append(f"-M {netmask_text(service.key.family, service.netmask)}")
-    if service.engine:
-        parts.append(f"--pe {service.engine}")
-    if service.flags & FLAG_ONE_PACKET:
-        parts.append("-o")
-    names = flag_names(service.scheduler, service.flags)
-    if names:
-        parts.append(f"-b {','.join(names)}")
-    return " ".join(parts)
-
-
-def server_options(server: Server) -> str:
-    """The options of ``ipvsadm -a`` that make this server, in the order of ``ipvsadm -Sn``, which forgets the
-    thresholds: they follow.
-    """
-    parts = [_FORWARD_OPTIONS.get(server.forward, f"--forward-{server.forward}"), f"-w {server.weight}"]
-    if server.forward == FORWARDS["tun"]:
-        kind = {number: word for word, number in TUNNEL_TYPES.items()}.get(server.tunnel_type, str(server.tunnel_type))
-        parts.append(f"--tun-type {kind}")
-        if kind == "gue":
-            parts.append(f"--tun-port {server.tunnel_port}")
-        if kind != "ipip":
-            parts.append(_CHECKSUM_OPTIONS.get(server.tunnel_flags, f"--tun-flags-{server.tunnel_flags}"))
-    if server.upper or server.lower:
-        parts.append(f"-x {server.upper} -y {server.lower}")
-    return " ".join(parts)
-
-
-def service_line(service: Service) -> str:
-    """``-A -t 192.0.2.10:443 -s mh -b mh-port``"""
-    return f"-A {key_text(service.key)} {service_options(service)}"
-
-
-def server_line(key: ServiceKey, server: Server) -> str:
-    """``-a -t 192.0.2.10:443 -r 198.51.100.11:8443 -m -w 1``"""
-    return f"-a {key_text(key)} -r {server_text(server.key)} {server_options(server)}"
-
-
-def entry_lines(entry: Entry) -> list[str]:
-    """A service and its servers in canonical order, one line each."""
-    return [service_line(entry.service)] + [
-        server_line(entry.service.key, entry.servers[key]) for key in sorted(entry.servers)
-    ]
-
-
-def table_lines(table: Table) -> list[str]:
-    """The whole table, as ``ipvsadm -Sn`` prints it."""
-    return [line for key in sorted(table) for line in entry_lines(table[key])]
-
-
-# words, for results
-
-
-def key_params(key: ServiceKey) -> dict[str, Any]:
-    """The input keys that name a service."""
-    if key.fwmark:
-        return {"fwmark": key.fwmark, "family": _word(FAMILIES, key.family)}
-    return {"address": _values.show_address(key.address), "port": key.port, "protocol": _word(PROTOCOLS, key.protocol)}
-
-
-def service_params(service: Service) -> dict[str, Any]:
-    """A service in input keys, every value stated."""
-    params = key_params(service.key)
-    params["scheduler"] = service.scheduler
-    params["scheduler_flags"] = list(flag_names(service.scheduler, service.flags))
-    params["persistence_timeout"] = service.timeout
-    if service.flags & FLAG_PERSISTENT:
-        params["persistence_netmask"] = _netmask_param(service.key.family, service.netmask)
-    params["persistence_engine"] = service.engine or "none"
-    params["one_packet"] = bool(service.flags & FLAG_ONE_PACKET)
-    return params
-
-
-def server_key_params(key: ServerKey) -> dict[str, Any]:
-    """The input keys that name a server within its service."""
-    return {"address": _values.show_address(key.address), "port": key.port}
-
-
-def server_params(server: Server) -> dict[str, Any]:
-    """A server in input keys, every value stated that its forwarding method has."""
-    params: dict[str, Any] = {
-        **server_key_params(server.key),
-        "forward": _word(FORWARDS, server.forward),
-        "weight": server.weight,
-        "upper_threshold": server.upper,
-        "lower_threshold": server.lower,
-    }
-    if server.forward == FORWARDS["tun"]:
-        params["tunnel_type"] = _word(TUNNEL_TYPES, server.tunnel_type)
-        if params["tunnel_type"] == "gue":
-            params["tunnel_port"] = server.tunnel_port
-        if params["tunnel_type"] != "ipip":
-            params["tunnel_checksum"] = _word(TUNNEL_CHECKSUMS, server.tunnel_flags)
-    return params
-
-
-def entry_params(entry: Entry) -> dict[str, Any]:
-    """A service with its servers in input keys, servers in canonical order."""
-    servers = [server_params(entry.servers[key]) for key in sorted(entry.servers)]
-    return {**service_params(entry.service), "servers": servers}
-
-
-def _word(words: Mapping[str, int], number: int) -> str:
-    # a foreign entry may hold a number that has no word; its number is the honest answer
+def word_of(words: Mapping[str, int], number: int) -> str:
+    """The word for the kernel's number. A foreign entry may hold one that has none; the number is the honest answer."""
     return next((word for word, known in words.items() if known == number), str(number))
 
 
-def _netmask_param(family: int, netmask: int) -> object:
-    if family == AF_INET6:
-        return netmask
-    length = bin(netmask).count("1")
-    return length if netmask == _prefix_mask(length) else netmask_text(family, netmask)
-
-
-def _prefix_mask(length: int) -> int:
+def prefix_mask(length: int) -> int:
+    """The IPv4 netmask of this many ones."""
     return (0xFFFFFFFF << (32 - length)) & 0xFFFFFFFF
 
 
@@ -452,7 +319,7 @@ def _service_netmask(family: int, given: Any, path: str, findings: Findings) -> 
     if given > 32:
         findings.problem(where, "must be a prefix length 0..32 or a dotted mask for IPv4", given)
         return 0
-    return _prefix_mask(given)
+    return prefix_mask(given)
 
 
 def _shown_netmask(given: Any) -> object:
@@ -509,7 +376,7 @@ def _check_place(key: ServiceKey, identity: ServerKey, method: int, path: str, f
     """What a service asks of its servers' addresses and ports."""
     if method != FORWARDS["nat"] and not key.fwmark and identity.port != key.port:
         rule = (
-            f"must be the service's port {key.port} with forward {_word(FORWARDS, method)}, which does not rewrite it"
+            f"must be the service's port {key.port} with forward {word_of(FORWARDS, method)}, which does not rewrite it"
         )
         findings.problem(_at(path, "port"), rule, identity.port)
     if method != FORWARDS["tun"] and identity.family != key.family:
