@@ -45,7 +45,7 @@ class Written(NamedTuple):
     errors: dict[int, int]
 
 
-#: What ``_wire.statistics_of`` gives, of a service (without a server key) or of one of its servers.
+#: The counts that ``_wire`` decodes, of a service (without a server key) or of one of its servers.
 Statistics = dict[tuple[ServiceKey, Optional[ServerKey]], dict[str, dict[str, int]]]
 
 
@@ -106,8 +106,8 @@ class Client:
     def service(self, key: ServiceKey) -> Optional[Service]:
         """One service by its key, or ``None``."""
         try:
-            for row in self._exchange(_wire.read_request(_wire.GET_SERVICE, key), _wire.SERVICE, self._family):
-                return _wire.service_of(row)
+            for service in self._exchange(_wire.read_request(_wire.GET_SERVICE, key), _wire.SERVICE, self._family):
+                return service  # type: ignore[no-any-return]
         except KernelRefused as error:
             if error.errno != errno.ESRCH:
                 raise
@@ -161,33 +161,38 @@ class Client:
         return {key: Entry(service, servers)}
 
     def _read_table(self, keys: Optional[Container[ServiceKey]], statistics: Optional[Statistics]) -> Table:
-        rows = self._read_services()
-        services = {service.key: service for service in map(_wire.service_of, rows)}
-        if len(services) != len(rows):
+        listed = self._read_services(statistics)
+        services = {service.key: service for service in listed}
+        if len(services) != len(listed):
             raise _Torn
-        if statistics is not None:
-            statistics.update(zip(((key, None) for key in services), map(_wire.statistics_of, rows)))
         table = {
             key: Entry(service, self._read_servers(key, statistics))
             for key, service in services.items()
             if keys is None or key in keys
         }
-        if rows and [row[:-1] for row in self._read_services()] != [row[:-1] for row in rows]:  # but for statistics
+        if listed and self._read_services() != listed:
             raise _Torn
         return table
 
-    def _read_services(self) -> list[_wire.Row]:
+    def _read_services(self, statistics: Optional[Statistics] = None) -> list[Service]:
         request = _wire.read_request(_wire.GET_SERVICE)
-        return self._exchange(request, _wire.SERVICE, self._family, _wire.NLM_F_DUMP)
+        if statistics is None:
+            return self._exchange(request, _wire.SERVICE, self._family, _wire.NLM_F_DUMP)
+        counted = self._exchange(request, _wire.COUNTED_SERVICE, self._family, _wire.NLM_F_DUMP)
+        statistics.update(((service.key, None), counts) for service, counts in counted)
+        return [service for service, dummy in counted]
 
     def _read_servers(self, key: ServiceKey, statistics: Optional[Statistics] = None) -> dict[ServerKey, Server]:
-        rows = self._exchange(_wire.read_request(_wire.GET_DEST, key), _wire.SERVER, self._family, _wire.NLM_F_DUMP)
-        family = key.family
-        servers = {server.key: server for server in [_wire.server_of(row, family) for row in rows]}
-        if len(servers) != len(rows):
+        request = _wire.read_request(_wire.GET_DEST, key)
+        if statistics is None:
+            listed = self._exchange(request, _wire.SERVERS[key.family], self._family, _wire.NLM_F_DUMP)
+        else:
+            counted = self._exchange(request, _wire.COUNTED_SERVERS[key.family], self._family, _wire.NLM_F_DUMP)
+            statistics.update(((key, server.key), counts) for server, counts in counted)
+            listed = [server for server, dummy in counted]
+        servers = {server.key: server for server in listed}
+        if len(servers) != len(listed):
             raise _Torn
-        if statistics is not None:
-            statistics.update(zip(((key, one) for one in servers), map(_wire.statistics_of, rows)))
         return servers
 
     # writing
@@ -220,36 +225,35 @@ class Client:
             size = self._receive()
             start = 0
             while start < size:
-                reply = _wire.reply_at(self._buffer, start, size)
-                start = reply.following
-                if reply.kind != _wire.NLMSG_ERROR or not first <= reply.sequence <= last:
-                    continue
-                number = _wire.error_number(self._buffer, reply)
-                if number:
-                    errors[reply.sequence - first] = number
-                if reply.sequence == last:
-                    return errors
+                kind, dummy, sequence, end = _wire.reply_at(self._buffer, start, size)
+                if kind == _wire.NLMSG_ERROR and first <= sequence <= last:
+                    number = _wire.error_number(self._buffer, start, end)
+                    if number:
+                        errors[sequence - first] = number
+                    if sequence == last:
+                        return errors
+                start = _wire.following(end)
 
     # transport
 
     def _exchange(
-        self, request: _wire.Request, decoder: _wire.Decoder, kind: int, flags: int = _wire.NLM_F_ACK
-    ) -> list[_wire.Row]:
+        self, request: _wire.Request, decoder: _wire.Decoder, family: int, flags: int = _wire.NLM_F_ACK
+    ) -> list[Any]:
         """Send one request -> all its replies, until the kernel says that this was all, as ``decoder`` reads them."""
         self._sequence += 1
         sequence = self._sequence
-        self._send(_wire.message(request, kind, flags, sequence))
+        self._send(_wire.message(request, family, flags, sequence))
         torn = False
-        found: list[_wire.Row] = []
+        found: list[Any] = []
         while True:
             size = self._receive()
             start = 0
             while start < size:
-                reply = _wire.reply_at(self._buffer, start, size)
-                if reply.sequence != sequence:
-                    start = reply.following
-                elif reply.kind in (_wire.NLMSG_ERROR, _wire.NLMSG_DONE):
-                    number = _wire.error_number(self._buffer, reply)
+                kind, marks, answered, end = _wire.reply_at(self._buffer, start, size)
+                if answered != sequence:
+                    start = _wire.following(end)
+                elif kind in (_wire.NLMSG_ERROR, _wire.NLMSG_DONE):
+                    number = _wire.error_number(self._buffer, start, end)
                     if number:
                         raise refusal(number)
                     # not before the end: the kernel refuses a second dump while one is under way
@@ -257,9 +261,9 @@ class Client:
                         raise _Torn
                     return found
                 else:
-                    torn = torn or bool(reply.flags & _wire.NLM_F_DUMP_INTR)
-                    rows, start = decoder.run(self._buffer, reply, size)
-                    found += rows
+                    torn = torn or bool(marks & _wire.NLM_F_DUMP_INTR)
+                    values, start = decoder.run(self._buffer, start, end, size)
+                    found += values
 
     def _send(self, data: bytes) -> None:
         try:

@@ -3,15 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This file is private to the collection: nothing outside l4lb.ipvs may import it.
 
-"""The IPVS table as immutable values: what a user writes, what a kernel holds, and the text an operator reads.
+"""The IPVS table as immutable values: what a kernel holds, and what a user writes.
 The values carry the kernel's own numbers (``include/uapi/linux/ip_vs.h``), so that two of them are equal exactly when
 the kernel would behave the same, and sort as ipvsadm(8) sorts. Words exist only at the edge: :func:`parse_services` and
-its kin read what a user wrote, :func:`service_params` and :func:`server_params` write it back, and :func:`service_line`
-and :func:`server_line` are the one text form, that of ``ipvsadm -Sn``.
+its kin read what a user wrote, and ``_text`` tells the values.
 """
 
 from __future__ import annotations
 
+import marshal
 import re
 import socket
 from collections.abc import Mapping
@@ -137,12 +137,12 @@ def normal_service(service: Service) -> Service:
 
 def normal_server(server: Server) -> Server:
     """``server`` as the model compares it: tunnel attributes mean nothing unless it is reached through a tunnel."""
-    if server.forward == FORWARDS["tun"]:
+    if server.forward == FORWARDS["tun"] or server[-3:] == (0, 0, 0):
         return server
     return server._replace(tunnel_type=0, tunnel_port=0, tunnel_flags=0)
 
 
-# text, as ipvsadm -Sn
+# names, as problems tell them
 
 
 def _endpoint(address: bytes, port: int) -> str:
@@ -151,8 +151,6 @@ def _endpoint(address: bytes, port: int) -> str:
 
 
 _PROTOCOL_OPTIONS = {6: "-t", 17: "-u", 132: "--sctp-service"}
-_FORWARD_OPTIONS = {0: "-m", 2: "-i", 3: "-g"}
-_CHECKSUM_OPTIONS = {0: "--tun-nocsum", 1: "--tun-csum", 2: "--tun-remcsum"}
 
 
 def key_text(key: ServiceKey) -> str:
@@ -170,143 +168,13 @@ def server_text(key: ServerKey) -> str:
     return _endpoint(key.address, key.port)
 
 
-def flag_names(scheduler: str, flags: int) -> tuple[str, ...]:
-    """The names of a service's scheduler flags, in ipvsadm's order."""
-    named = scheduler in ("sh", "mh")
-    words = [
-        word
-        for word, (bit, owner) in FLAG_WORDS.items()
-        if flags & bit and (owner == scheduler if named and bit != 0x20 else owner is None)
-    ]
-    return tuple(words)
-
-
-def netmask_text(family: int, netmask: int) -> str:
-    """A persistence netmask as ipvsadm shows it: dotted for IPv4, a prefix length for IPv6."""
-    return _values.show_address(netmask.to_bytes(4, "big")) if family == AF_INET else str(netmask)
-
-
-def service_options(service: Service) -> str:
-    """The options of ``ipvsadm -A`` that make this service, in the order of ``ipvsadm -Sn``."""
-    parts = [f"-s {service.scheduler}"]
-    if service.flags & FLAG_PERSISTENT:
-        parts.append(f"-p {service.timeout}")
-        if service.netmask != full_netmask(service.key.family):
-            parts.append(f"-M {netmask_text(service.key.family, service.netmask)}")
-    if service.engine:
-        parts.append(f"--pe {service.engine}")
-    if service.flags & FLAG_ONE_PACKET:
-        parts.append("-o")
-    names = flag_names(service.scheduler, service.flags)
-    if names:
-        parts.append(f"-b {','.join(names)}")
-    return " ".join(parts)
-
-
-def server_options(server: Server) -> str:
-    """The options of ``ipvsadm -a`` that make this server, in the order of ``ipvsadm -Sn``, which forgets the
-    thresholds: they follow.
-    """
-    parts = [_FORWARD_OPTIONS.get(server.forward, f"--forward-{server.forward}"), f"-w {server.weight}"]
-    if server.forward == FORWARDS["tun"]:
-        kind = {number: word for word, number in TUNNEL_TYPES.items()}.get(server.tunnel_type, str(server.tunnel_type))
-        parts.append(f"--tun-type {kind}")
-        if kind == "gue":
-            parts.append(f"--tun-port {server.tunnel_port}")
-        if kind != "ipip":
-            parts.append(_CHECKSUM_OPTIONS.get(server.tunnel_flags, f"--tun-flags-{server.tunnel_flags}"))
-    if server.upper or server.lower:
-        parts.append(f"-x {server.upper} -y {server.lower}")
-    return " ".join(parts)
-
-
-def service_line(service: Service) -> str:
-    """``-A -t 192.0.2.10:443 -s mh -b mh-port``"""
-    return f"-A {key_text(service.key)} {service_options(service)}"
-
-
-def server_line(key: ServiceKey, server: Server) -> str:
-    """``-a -t 192.0.2.10:443 -r 198.51.100.11:8443 -m -w 1``"""
-    return f"-a {key_text(key)} -r {server_text(server.key)} {server_options(server)}"
-
-
-def entry_lines(entry: Entry) -> list[str]:
-    """A service and its servers in canonical order, one line each."""
-    return [service_line(entry.service)] + [
-        server_line(entry.service.key, entry.servers[key]) for key in sorted(entry.servers)
-    ]
-
-
-def table_lines(table: Table) -> list[str]:
-    """The whole table, as ``ipvsadm -Sn`` prints it."""
-    return [line for key in sorted(table) for line in entry_lines(table[key])]
-
-
-# words, for results
-
-
-def key_params(key: ServiceKey) -> dict[str, Any]:
-    """The input keys that name a service."""
-    if key.fwmark:
-        return {"fwmark": key.fwmark, "family": _word(FAMILIES, key.family)}
-    return {"address": _values.show_address(key.address), "port": key.port, "protocol": _word(PROTOCOLS, key.protocol)}
-
-
-def service_params(service: Service) -> dict[str, Any]:
-    """A service in input keys, every value stated."""
-    params = key_params(service.key)
-    params["scheduler"] = service.scheduler
-    params["scheduler_flags"] = list(flag_names(service.scheduler, service.flags))
-    params["persistence_timeout"] = service.timeout
-    if service.flags & FLAG_PERSISTENT:
-        params["persistence_netmask"] = _netmask_param(service.key.family, service.netmask)
-    params["persistence_engine"] = service.engine or "none"
-    params["one_packet"] = bool(service.flags & FLAG_ONE_PACKET)
-    return params
-
-
-def server_key_params(key: ServerKey) -> dict[str, Any]:
-    """The input keys that name a server within its service."""
-    return {"address": _values.show_address(key.address), "port": key.port}
-
-
-def server_params(server: Server) -> dict[str, Any]:
-    """A server in input keys, every value stated that its forwarding method has."""
-    params: dict[str, Any] = {
-        **server_key_params(server.key),
-        "forward": _word(FORWARDS, server.forward),
-        "weight": server.weight,
-        "upper_threshold": server.upper,
-        "lower_threshold": server.lower,
-    }
-    if server.forward == FORWARDS["tun"]:
-        params["tunnel_type"] = _word(TUNNEL_TYPES, server.tunnel_type)
-        if params["tunnel_type"] == "gue":
-            params["tunnel_port"] = server.tunnel_port
-        if params["tunnel_type"] != "ipip":
-            params["tunnel_checksum"] = _word(TUNNEL_CHECKSUMS, server.tunnel_flags)
-    return params
-
-
-def entry_params(entry: Entry) -> dict[str, Any]:
-    """A service with its servers in input keys, servers in canonical order."""
-    servers = [server_params(entry.servers[key]) for key in sorted(entry.servers)]
-    return {**service_params(entry.service), "servers": servers}
-
-
-def _word(words: Mapping[str, int], number: int) -> str:
-    # a foreign entry may hold a number that has no word; its number is the honest answer
+def word_of(words: Mapping[str, int], number: int) -> str:
+    """The word for the kernel's number. A foreign entry may hold one that has none; the number is the honest answer."""
     return next((word for word, known in words.items() if known == number), str(number))
 
 
-def _netmask_param(family: int, netmask: int) -> object:
-    if family == AF_INET6:
-        return netmask
-    length = bin(netmask).count("1")
-    return length if netmask == _prefix_mask(length) else netmask_text(family, netmask)
-
-
-def _prefix_mask(length: int) -> int:
+def prefix_mask(length: int) -> int:
+    """The IPv4 netmask of this many ones."""
     return (0xFFFFFFFF << (32 - length)) & 0xFFFFFFFF
 
 
@@ -451,7 +319,7 @@ def _service_netmask(family: int, given: Any, path: str, findings: Findings) -> 
     if given > 32:
         findings.problem(where, "must be a prefix length 0..32 or a dotted mask for IPv4", given)
         return 0
-    return _prefix_mask(given)
+    return prefix_mask(given)
 
 
 def _shown_netmask(given: Any) -> object:
@@ -495,9 +363,20 @@ def make_server(
         findings.warning(_at(path, "weight"), f"is above {USUAL_WEIGHT}, the most that ipvsadm restores", weight)
     if lower > upper:
         findings.problem(_at(path, "lower_threshold"), f"must not be above upper_threshold ({upper})", lower)
+    _check_place(key, identity, method, path, findings)
+    if method == FORWARDS["tun"]:
+        return Server(identity, method, weight, upper, lower, *_tunnel(given, base, path, findings))
+    for name in _TUNNEL_NAMES:
+        if name in given:
+            findings.problem(_at(path, name), "is only for forward tun", given[name])
+    return Server(identity, method, weight, upper, lower, 0, 0, 0)
+
+
+def _check_place(key: ServiceKey, identity: ServerKey, method: int, path: str, findings: Findings) -> None:
+    """What a service asks of its servers' addresses and ports."""
     if method != FORWARDS["nat"] and not key.fwmark and identity.port != key.port:
         rule = (
-            f"must be the service's port {key.port} with forward {_word(FORWARDS, method)}, which does not rewrite it"
+            f"must be the service's port {key.port} with forward {word_of(FORWARDS, method)}, which does not rewrite it"
         )
         findings.problem(_at(path, "port"), rule, identity.port)
     if method != FORWARDS["tun"] and identity.family != key.family:
@@ -506,12 +385,6 @@ def make_server(
         )
     if identity.address == key.address and identity.port == key.port:
         findings.problem(_at(path, "address"), "is the service itself", server_text(identity))
-    if method == FORWARDS["tun"]:
-        return Server(identity, method, weight, upper, lower, *_tunnel(given, base, path, findings))
-    for name in _TUNNEL_NAMES:
-        if name in given:
-            findings.problem(_at(path, name), "is only for forward tun", given[name])
-    return Server(identity, method, weight, upper, lower, 0, 0, 0)
 
 
 def _tunnel(given: Mapping[str, Any], base: Server, path: str, findings: Findings) -> tuple[int, int, int]:
@@ -550,14 +423,20 @@ def parse_key(value: object, path: str, findings: Findings) -> Optional[ServiceK
     return make_key(given, value, path, findings)
 
 
-def parse_entry(value: object, path: str, findings: Findings) -> Optional[Entry]:
+#: Servers of a table that were parsed, by what was written: the same server stands under many services. The bytes of
+#: its dict, the default forward and the default port if it needs one; in these bytes, 1 and true are not the same.
+Known = dict[tuple[bytes, str, int], Optional[Server]]
+_MARSHAL = 2  # the last version without references: what is written alike gives the same bytes
+
+
+def parse_entry(value: object, path: str, findings: Findings, known: Optional[Known] = None) -> Optional[Entry]:
     """A dict with a service and its servers, where what is not given is the default -> :class:`Entry`, or ``None`` with
-    the problems in ``findings``.
+    the problems in ``findings``. Entries of the same table share what is ``known``.
     """
-    return _quiet_entry(value) or _told_entry(value, path, findings)
+    return _quiet_entry(value, {} if known is None else known) or _told_entry(value, path, findings)
 
 
-def _quiet_entry(value: object) -> Optional[Entry]:
+def _quiet_entry(value: object, known: Known) -> Optional[Entry]:
     """The entry that nothing is to be told about, else ``None``. Tables are thousands of these, so this is the same as
     :func:`_told_entry` without what telling takes: paths, places, and the difference between missing and bad.
     """
@@ -573,15 +452,43 @@ def _quiet_entry(value: object) -> Optional[Entry]:
     forward = given.get("forward", DEFAULT_FORWARD)
     servers: dict[ServerKey, Server] = {}
     for item in items:
-        one = _good_server(item)
-        if one is None:
+        server = _quiet_server(item, forward, key.port, known)
+        if server is None:
             return None
-        server = make_server(key, one, None, forward, "", findings)
+        _check_place(key, server.key, server.forward, "", findings)
         servers[server.key] = server
     _weigh(service, servers, "", findings)
     if findings.problems or findings.warnings or len(servers) != len(items):
         return None
     return Entry(service, servers)
+
+
+def _quiet_server(item: object, forward: str, port: int, known: Known) -> Optional[Server]:
+    """The server that nothing is to be told about but its place in a service with this default ``forward`` and
+    ``port``, else ``None``.
+    """
+    if not isinstance(item, dict):
+        return None
+    if "port" in item:
+        port = 0  # whatever the service's
+    try:
+        written = marshal.dumps(item, _MARSHAL), forward, port
+    except ValueError:  # it holds other types than JSON has
+        return _plain_server(item, forward, port)
+    if written not in known:
+        known[written] = _plain_server(item, forward, port)
+    return known[written]
+
+
+def _plain_server(item: object, forward: str, port: int) -> Optional[Server]:
+    given = _good_server(item)
+    if given is None:
+        return None
+    findings = Findings()
+    # as one of a firewall mark of its own family, which asks nothing of a server's place
+    family = AF_INET if len(given["address"]) == 4 else AF_INET6
+    server = make_server(ServiceKey(1, family, 0, b"", port), given, None, forward, "", findings)
+    return None if findings.problems or findings.warnings else server
 
 
 def _told_entry(value: object, path: str, findings: Findings) -> Optional[Entry]:
@@ -661,9 +568,10 @@ def parse_services(value: object, path: str, findings: Findings) -> Table:
     """
     table: Table = {}
     places: dict[ServiceKey, int] = {}
+    known: Known = {}
     for i, item in enumerate(_values.records(value, path, findings, MAX_SERVICES)):
         where = f"{path}[{i}]"
-        entry = parse_entry(item, where, findings)
+        entry = parse_entry(item, where, findings, known)
         if entry is None:
             continue
         first = places.setdefault(entry.service.key, i)

@@ -12,43 +12,38 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from typing import Any, NamedTuple, Optional
+from typing import Any, Optional
 
 from . import _module
 from ._apply import Outcome, raced
 from ._errors import Forbidden, IpvsError
 from ._model import Server, ServerKey, ServiceKey
 from ._plan import Operation
+from ._policy import Owned
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
-class Owned(NamedTuple):
-    """The services that runs of ours have made, and the servers, whoever made their service."""
+def _joined(owned: Owned, added: Iterable[Operation]) -> Owned:
+    """``owned`` and what the operations add."""
+    services = (one.key for one in added if one.action == "add_service")
+    servers = ((one.key, one.after.key) for one in added if isinstance(one.after, Server))
+    return Owned(owned.services.union(services), owned.servers.union(servers))
 
-    services: frozenset[ServiceKey] = frozenset()
-    servers: frozenset[tuple[ServiceKey, ServerKey]] = frozenset()
 
-    def joined(self, operations: Iterable[Operation]) -> Owned:
-        """This and what ``operations`` add."""
-        added = [operation for operation in operations if operation.before is None]
-        services = (one.key for one in added if one.action == "add_service")
-        servers = ((one.key, one.after.key) for one in added if isinstance(one.after, Server))
-        return Owned(self.services.union(services), self.servers.union(servers))
-
-    def without(self, operations: Iterable[Operation]) -> Owned:
-        """This, without what ``operations`` are about; a service that was there takes its servers along."""
-        services, whole, servers = set(), set(), set()
-        for one in operations:
-            subject = one.after or one.before
-            if isinstance(subject, Server):
-                servers.add((one.key, subject.key))
-                continue
-            services.add(one.key)
-            if one.before is not None:
-                whole.add(one.key)
-        kept = (pair for pair in self.servers if pair[0] not in whole and pair not in servers)
-        return Owned(self.services - services, frozenset(kept))
+def _without(owned: Owned, operations: Iterable[Operation]) -> Owned:
+    """``owned``, without what the operations are about; a service that was there takes its servers along."""
+    services, whole, servers = set(), set(), set()
+    for one in operations:
+        subject = one.after or one.before
+        if isinstance(subject, Server):
+            servers.add((one.key, subject.key))
+            continue
+        services.add(one.key)
+        if one.before is not None:
+            whole.add(one.key)
+    kept = (pair for pair in owned.servers if pair[0] not in whole and pair not in servers)
+    return Owned(owned.services - services, frozenset(kept))
 
 
 class Register:
@@ -72,7 +67,7 @@ class Register:
         """Write down what ``operations`` are about to add as ours."""
         added = [operation for operation in operations if operation.before is None]
         if added:
-            self._store(self.owned.joined(added))
+            self._store(_joined(self.owned, added))
 
     def settle(self, outcome: Outcome) -> None:
         """Strike out what was removed, what was claimed and not added, and what came or went by another's hand."""
@@ -80,7 +75,7 @@ class Register:
         lost += [one for one in outcome.not_attempted if one.before is None]
         lost += [one for one, number in outcome.failed if one.before is None or raced(one, number)]
         if lost:
-            self._store(self.owned.without(lost))
+            self._store(_without(self.owned, lost))
 
     def _load(self) -> Owned:
         """What is ours; nothing if the file is not there, from before the last boot or of a namespace that is gone."""

@@ -20,11 +20,8 @@ from ._model import (
     Service,
     ServiceKey,
     Table,
-    entry_lines,
     key_text,
-    server_options,
     server_text,
-    service_options,
 )
 
 #: The actions, in the order in which a plan runs them: whatever carries traffic is in place before anything is taken
@@ -67,10 +64,12 @@ class Plan(NamedTuple):
         touched = sorted({operation.key for operation in self.operations})
         shown = touched[:MAX_LISTED]
         more = f"... and {len(touched) - MAX_LISTED} more services\n" if len(touched) > MAX_LISTED else ""
-        return {"before": _text(self.current, shown) + more, "after": _text(self.predicted, shown) + more}
+        return {"before": _lines(self.current, shown) + more, "after": _lines(self.predicted, shown) + more}
 
 
-def _text(table: Table, keys: list[ServiceKey]) -> str:
+def _lines(table: Table, keys: list[ServiceKey]) -> str:
+    from ._text import entry_lines
+
     return "".join(f"{line}\n" for key in keys if key in table for line in entry_lines(table[key]))
 
 
@@ -154,6 +153,8 @@ _COMMANDS = {
 
 def operation_line(operation: Operation) -> str:
     """The arguments of ipvsadm(8) that would do the same."""
+    from ._text import server_options, service_options
+
     subject: Optional[Union[Service, Server]] = operation.after or operation.before
     line = f"{_COMMANDS[operation.action]} {key_text(operation.key)}"
     if isinstance(subject, Server):

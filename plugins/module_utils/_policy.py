@@ -16,7 +16,6 @@ from typing import NamedTuple, Optional
 from . import _model, _values
 from ._errors import BadValue, Findings, IpvsError
 from ._model import Entry, ServerKey, ServiceKey, Table
-from ._ownership import Owned
 from ._plan import Plan, listed, plan
 from ._values import Field
 
@@ -130,6 +129,13 @@ def check_scope(wanted: Collection[ServiceKey], scope: Scope, path: str, finding
     for key in wanted:
         if not scope.covers(key):
             findings.problem(path, "a listed service is outside of scope", _model.key_text(key))
+
+
+class Owned(NamedTuple):
+    """The services that runs of ours have made, and the servers, whoever made their service."""
+
+    services: frozenset[ServiceKey] = frozenset()
+    servers: frozenset[tuple[ServiceKey, ServerKey]] = frozenset()
 
 
 class Policy(NamedTuple):

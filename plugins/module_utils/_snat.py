@@ -21,14 +21,13 @@ from ._model import (
     PROTOCOLS,
     ServerKey,
     ServiceKey,
-    key_params,
     key_text,
     make_server_key,
     parse_key,
-    server_key_params,
     server_text,
 )
 from ._nft import LiveTable
+from ._text import key_params, server_key_params
 from ._values import Field, show_address
 
 MAX_FLOWS = 100_000

@@ -11,7 +11,6 @@ import json
 import re
 from typing import Any
 
-from . import _ipvsadm
 from ._errors import Finding, Findings, InvalidInput, Unavailable
 
 _COMMANDS = re.compile(r"\s*(#[^\n]*\n\s*)*(-[Aa]|--add-(service|server))\s")
@@ -31,6 +30,8 @@ def load(path: str, findings: Findings) -> object:
     except (OSError, ValueError) as error:
         raise InvalidInput(str(Finding("src", f"cannot be read: {error}", path))) from None
     if _COMMANDS.match(text):
+        from . import _ipvsadm  # most files are not of this form
+
         return _ipvsadm.parse(text, "src", findings)
     held = _structured(text, path)
     return held["services"] if isinstance(held, dict) and "services" in held else held

@@ -14,6 +14,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterator, Sequence
+from functools import partial
 from operator import itemgetter
 from typing import Any, Callable, NamedTuple, Optional, Union
 
@@ -48,6 +49,7 @@ _HEADER = struct.Struct("=IHHIIBBH")  # nlmsghdr and genlmsghdr
 HEADER_SIZE = _HEADER.size
 _NLMSG = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
+_BEGIN = 12  # bytes of a message in which all messages of a dump that look the same agree: up to the sequence number
 
 FORWARD_MASK = 0x7
 _htons = _ntohs = socket.htons  # the same exchange of bytes
@@ -73,36 +75,39 @@ def _text(kind: int, word: str) -> bytes:
     return _attribute(kind, word.encode("ascii") + b"\0")
 
 
-#: The attributes that name a service, and a server, by the size of their addresses: every request has them.
-_KEYS = {size: struct.Struct(f"=HHHxx HHHxx HH{size}s HHHxx") for size in (4, 16)}
+#: What names a service, all in its nest, and a whole server, by the size of their addresses.
+_KEYS = {size: struct.Struct(f"=HH HHHxx HHHxx HH{size}s HHHxx") for size in (4, 16)}
+_MARK = struct.Struct("=HH HHHxx HHI")
 _SERVERS = {size: struct.Struct(f"=HHHxx HH{size}s HHHxx HHI HHI HHI HHI") for size in (4, 16)}
 
 
 def encode_key(key: ServiceKey) -> bytes:
-    """The attributes that name a service. A fwmark of 0 is never sent: the kernel would take it for TCP 0.0.0.0:0."""
-    if key.fwmark:
-        return _u16(_SVC_AF, key.family) + _u32(_SVC_FWMARK, key.fwmark)
-    size = len(key.address)
-    return _KEYS[size].pack(
-        6, _SVC_AF, key.family, 6, _SVC_PROTOCOL, key.protocol,
-        4 + size, _SVC_ADDR, key.address, 6, _SVC_PORT, _htons(key.port),
+    """The attribute that names a service. A fwmark of 0 is never sent: the kernel would take it for TCP 0.0.0.0:0."""
+    mark, family, protocol, address, port = key
+    if mark:
+        return _MARK.pack(_MARK.size, _SERVICE, 6, _SVC_AF, family, 8, _SVC_FWMARK, mark)
+    size = len(address)
+    form = _KEYS[size]
+    return form.pack(
+        form.size, _SERVICE, 6, _SVC_AF, family, 6, _SVC_PROTOCOL, protocol,
+        4 + size, _SVC_ADDR, address, 6, _SVC_PORT, _htons(port),
     )  # fmt: skip
 
 
 def encode_service(service: Service) -> bytes:
-    """A whole service. SET_SERVICE replaces everything but flags outside the mask, so the mask is full and nothing is
-    left out.
+    """The attribute of a whole service. SET_SERVICE replaces everything but flags outside the mask, so the mask is full
+    and nothing is left out.
     """
     family = service.key.family
     netmask = struct.pack("!I" if family == AF_INET else "=I", service.netmask)
     body = (
-        encode_key(service.key)
+        encode_key(service.key)[4:]
         + _text(_SVC_SCHED, service.scheduler)
         + struct.pack("=HHII", 12, _SVC_FLAGS, service.flags, 0xFFFFFFFF)
         + _u32(_SVC_TIMEOUT, service.timeout)
         + _attribute(_SVC_NETMASK, netmask)
     )
-    return body + _text(_SVC_PE, service.engine) if service.engine else body
+    return _attribute(_SERVICE, body + _text(_SVC_PE, service.engine) if service.engine else body)
 
 
 def encode_server_key(key: ServerKey) -> bytes:
@@ -155,13 +160,13 @@ def write_request(action: str, key: ServiceKey, subject: Union[Service, Server])
     """The request for one action of a plan on one service, or on one server of the service ``key``."""
     command, encode = _REQUESTS[action]
     if isinstance(subject, Service):
-        return Request(command, _attribute(_SERVICE, encode(subject)))
-    return Request(command, _attribute(_SERVICE, encode_key(key)) + _attribute(_DEST, encode(subject)))
+        return Request(command, encode(subject))
+    return Request(command, encode_key(key) + _attribute(_DEST, encode(subject)))
 
 
 def read_request(command: int, key: Optional[ServiceKey] = None) -> Request:
     """GET_SERVICE of one service or (to dump) of all, GET_DEST (to dump) of a service's servers, GET_INFO."""
-    return Request(command, b"" if key is None else _attribute(_SERVICE, encode_key(key)))
+    return Request(command, b"" if key is None else encode_key(key))
 
 
 def message(request: Request, kind: int, flags: int, sequence: int) -> bytes:
@@ -187,19 +192,9 @@ class Malformed(IpvsError):
         super().__init__(f"a reply of the kernel cannot be read: {what}")
 
 
-class Reply(NamedTuple):
-    """One message in a buffer: its type, flags and sequence number, its whole extent, and where the next one begins."""
-
-    kind: int
-    flags: int
-    sequence: int
-    start: int
-    end: int
-    following: int
-
-
-def reply_at(buffer: Buffer, start: int, size: int) -> Reply:
-    """The message that begins at ``start`` in the first ``size`` bytes of ``buffer``.
+def reply_at(buffer: Buffer, start: int, size: int) -> tuple[int, int, int, int]:
+    """Type, flags, sequence number and end of the message that begins at ``start`` in the first ``size`` bytes of
+    ``buffer``.
 
     :raises Malformed: a length does not fit.
     """
@@ -208,14 +203,19 @@ def reply_at(buffer: Buffer, start: int, size: int) -> Reply:
     length, kind, flags, sequence, dummy = _NLMSG.unpack_from(buffer, start)
     if length < _NLMSG.size or start + length > size:
         raise Malformed("netlink message cut short")
-    return Reply(kind, flags, sequence, start, start + length, start + (length + 3 & ~3))
+    return kind, flags, sequence, start + length
 
 
-def error_number(buffer: Buffer, reply: Reply) -> int:
+def following(end: int) -> int:
+    """Where the message begins that follows one that ends at ``end``."""
+    return end + 3 & ~3
+
+
+def error_number(buffer: Buffer, start: int, end: int) -> int:
     """The errno of an NLMSG_ERROR or NLMSG_DONE message, 0 for an acknowledgement."""
-    if reply.end - reply.start < _NLMSG.size + 4:
+    if end - start < _NLMSG.size + 4:
         return 0
-    return -int(struct.unpack_from("=i", buffer, reply.start + _NLMSG.size)[0])
+    return -int(struct.unpack_from("=i", buffer, start + _NLMSG.size)[0])
 
 
 def _attributes(buffer: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int]]:
@@ -233,81 +233,106 @@ Row = tuple[Any, ...]
 
 
 class _Layout(NamedTuple):
-    message: struct.Struct
-    headers: Callable[[Row], Row]
-    expected: Row
+    """Where messages of one look have what. ``parts`` takes a message to pieces: how it begins, and all but the
+    payloads nobody wants. ``fields`` reads the pieces, joined. Of what it reads, ``headers`` picks what has to be
+    ``expected``, and ``values`` what is wanted; ``defaults``, appended, stand for what is not told. ``known`` holds
+    what was made of the values, by the bytes of the pieces.
+    """
+
+    parts: struct.Struct
+    fields: struct.Struct
+    headers: Callable[[Row], Any]
+    expected: Any
     values: Callable[[Row], Row]
+    defaults: Row
+    known: dict[bytes, Any]
 
 
 class Decoder:
-    """Reads the same attributes out of many messages that look alike.
+    """Reads the same attributes out of many messages that look alike, and makes one value of each message.
 
-    A kernel lays out all servers of a table in the same way, so the layout of one message is compiled to one ``struct``
-    that reads each of a datagram in one call; the headers it reads along prove that the layout still holds. ``nest`` is
-    the attribute that holds the others, if there is one; ``wanted`` lists (attribute type, ``struct`` code of its
-    payload, default), where "s" stands for all of it.
+    A kernel lays out all servers of a table in the same way, so the layout of one message is compiled, and a datagram
+    is taken to pieces in one go. What messages tell repeats itself as well: the same server stands under many services,
+    and a table is read twice. So a value is remembered by the bytes that told it, with the headers of all attributes
+    among them, which prove that the layout holds.
+
+    ``nest`` is the attribute that holds the others, if there is one. ``wanted`` lists (attribute type, ``struct`` code
+    of its payload, default), where "s" stands for all of it, and ``make`` takes these values in this order.
     """
 
-    def __init__(self, nest: Optional[int], wanted: Sequence[tuple[int, str, Any]]) -> None:
+    def __init__(self, nest: Optional[int], wanted: Sequence[tuple[int, str, Any]], make: Callable[[Row], Any]) -> None:
         self._nest = nest
         self._codes = {kind: code for kind, code, dummy in wanted}
-        self._defaults = tuple(default for dummy, code, default in wanted)
+        self._defaults = {kind: default for kind, dummy, default in wanted}
+        self._make = make
         self._layouts: dict[int, list[_Layout]] = {}
 
-    def run(self, buffer: Buffer, reply: Reply, size: int) -> tuple[list[Row], int]:
-        """The wanted values of the message ``reply``, in the order of ``wanted``, and those of the messages after
-        it that look the same, and where the first one that does not begins.
+    def run(self, buffer: Buffer, start: int, end: int, size: int) -> tuple[list[Any], int]:
+        """What the message from ``start`` to ``end`` tells, and the messages after it that look the same, and where the
+        first one begins that does not.
 
         :raises Malformed: an attribute is cut short or has another size than its code.
         """
-        length = reply.following - reply.start
-        if reply.start + length > size:
+        length = following(end) - start
+        if start + length > size:
             raise Malformed("netlink message without its padding")
-        for layout in self._layouts.get(length, ()):
-            rows = self._rows(layout, buffer, reply, size)
-            if rows:
+        messages = memoryview(buffer)[start : size - (size - start) % length]
+        layouts = self._layouts.setdefault(end - start, [])
+        for layout in layouts:
+            found = self._read(layout, messages)
+            if found:
                 break
         else:
-            layout = self._learn(buffer, reply)
-            self._layouts.setdefault(length, []).append(layout)
-            rows = self._rows(layout, buffer, reply, size)
-        return rows, reply.start + length * len(rows)
+            layout = self._learn(buffer, start, end)
+            layouts.append(layout)
+            found = self._read(layout, messages)
+        return found, start + length * len(found)
 
-    def _rows(self, layout: _Layout, buffer: Buffer, reply: Reply, size: int) -> list[Row]:
-        message, headers, expected, values = layout
-        sequence, defaults = reply.sequence, self._defaults
-        rows: list[Row] = []
-        count = (size - reply.start) // message.size
-        for fields in message.iter_unpack(memoryview(buffer)[reply.start : reply.start + count * message.size]):
-            if headers(fields) != expected or fields[_SEQUENCE] != sequence:
+    def _read(self, layout: _Layout, messages: memoryview) -> list[Any]:
+        """What the messages tell, up to the first one that begins in another way or has another layout."""
+        known = layout.known
+        found: list[Any] = []
+        begin = bytes(messages[:_BEGIN])
+        for parts in layout.parts.iter_unpack(messages):
+            if parts[0] != begin:
                 break
-            rows.append(values(fields + defaults))
-        return rows
+            told = b"".join(parts[1:])
+            if told not in known:
+                fields = layout.fields.unpack(told)
+                if layout.headers(fields) != layout.expected:
+                    break
+                known[told] = self._make(layout.values(fields + layout.defaults))
+            found.append(known[told])
+        return found
 
-    def _learn(self, buffer: Buffer, reply: Reply) -> _Layout:
-        codes = ["=Q", "I", "4xB3x"]  # length, type and flags; sequence number; command
-        headers = [0, 2]
+    def _learn(self, buffer: Buffer, start: int, end: int) -> _Layout:
+        position = start + HEADER_SIZE
+        piece = position - 4  # where the piece begins that is not complete yet: with the generic netlink header
+        parts, codes = [f"={_BEGIN}s4x"], ["=I"]
+        headers = [0]
         places: dict[int, int] = {}
-        position = reply.start + HEADER_SIZE
-        for kind, first, last, nested in self._walk(buffer, position, reply.end):
+        for kind, first, last, sought in self._walk(buffer, position, end):
             headers.append(len(codes))
             codes.append(f"{first - 4 - position}xI")
-            position = first
-            code = self._codes.get(kind) if nested else None
+            position = last
+            code = self._codes.get(kind) if sought else None
             if code is not None:
                 code = f"{last - first}s" if code == "s" else code
                 if struct.calcsize("=" + code) != last - first:
                     raise Malformed(f"netlink attribute {kind} has {last - first} bytes")
                 places[kind] = len(codes)
                 codes.append(code)
-                position = last
-        count = len(codes)
-        codes.append(f"{reply.following - position}x")
-        message = struct.Struct("".join(codes))
-        headers_of = itemgetter(*headers)
-        fields = message.unpack_from(buffer, reply.start)
-        values_of = itemgetter(*[places.get(kind, count + i) for i, kind in enumerate(self._codes)])
-        return _Layout(message, headers_of, headers_of(fields), values_of)
+            elif last > first:
+                parts.append(f"{first - piece}s{last - first}x")
+                piece = last
+        missing = {kind: default for kind, default in self._defaults.items() if kind not in places}
+        places.update(zip(missing, range(len(codes), len(codes) + len(missing))))
+        codes.append(f"{following(end) - position}x")
+        parts.append(f"{following(end) - piece}s")
+        whole, fields = struct.Struct("".join(parts)), struct.Struct("".join(codes))
+        headers_of, values_of = itemgetter(*headers), itemgetter(*[places[kind] for kind in self._codes])
+        expected = headers_of(fields.unpack(b"".join(whole.unpack_from(buffer, start)[1:])))
+        return _Layout(whole, fields, headers_of, expected, values_of, tuple(missing.values()), {})
 
     def _walk(self, buffer: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int, bool]]:
         """Every attribute and whether it is one of those sought; a nest, then what it holds."""
@@ -326,56 +351,8 @@ class Decoder:
             raise Malformed(f"netlink attribute {self._nest} missing")
 
 
-_SERVER_COLUMNS = 14
-_SEQUENCE = 1  # its place among the fields of a layout
-_ZERO_ADDRESS = b"\0" * 16
-
-#: Two wanted values at least: an ``itemgetter`` of one gives no tuple.
-FAMILY = Decoder(None, ((_CTRL_FAMILY_ID, "H", 0), (_CTRL_FAMILY_NAME, "s", b"")))
-INFO = Decoder(None, ((_INFO_VERSION, "I", 0), (_INFO_TABLE_SIZE, "I", 0)))
-SERVICE = Decoder(
-    _SERVICE,
-    (
-        (_SVC_AF, "H", 0),
-        (_SVC_PROTOCOL, "H", 0),
-        (_SVC_ADDR, "16s", _ZERO_ADDRESS),
-        (_SVC_PORT, "H", 0),
-        (_SVC_FWMARK, "I", 0),
-        (_SVC_SCHED, "s", b""),
-        (_SVC_FLAGS, "8s", b"\0" * 8),
-        (_SVC_TIMEOUT, "I", 0),
-        (_SVC_NETMASK, "I", 0),
-        (_SVC_PE, "s", b""),
-        (_SVC_STATS64, "s", b""),
-    ),
-)
-SERVER = Decoder(
-    _DEST,
-    (
-        (_DST_FAMILY, "H", 0),
-        (_DST_ADDR, "16s", _ZERO_ADDRESS),
-        (_DST_PORT, "H", 0),
-        (_DST_FORWARD, "I", 0),
-        (_DST_WEIGHT, "I", 0),
-        (_DST_UPPER, "I", 0),
-        (_DST_LOWER, "I", 0),
-        (_DST_TUNNEL_TYPE, "B", 0),
-        (_DST_TUNNEL_PORT, "H", 0),
-        (_DST_TUNNEL_FLAGS, "H", 0),
-        (_DST_ACTIVE, "I", 0),
-        (_DST_INACTIVE, "I", 0),
-        (_DST_PERSISTENT, "I", 0),
-        (_DST_STATS64, "s", b""),
-    ),
-)
-
-
-def service_of(row: Row) -> Service:
-    """The service that a row of :data:`SERVICE` tells.
-
-    :raises Malformed: its address family is none of IPVS's.
-    """
-    family, protocol, packed, port, fwmark, scheduler, flags, timeout, netmask, engine, dummy = row
+def _service_of(row: Row) -> Service:
+    family, protocol, packed, port, fwmark, scheduler, flags, timeout, netmask, engine = row
     if family not in (AF_INET, AF_INET6):
         raise Malformed(f"address family {family}")
     if fwmark:
@@ -398,15 +375,14 @@ def _word(raw: bytes) -> str:
     return raw.split(b"\0", 1)[0].decode("ascii", "backslashreplace")
 
 
-def server_of(row: Row, family: int) -> Server:
-    """The server that a row of :data:`SERVER` tells; a kernel that tells no family means the service's, ``family``."""
-    own, packed, port, forward, weight, upper, lower, kind, tunnel_port, tunnel_flags, dummy, dummy, dummy, dummy = row
+def _server_of(row: Row, family: int) -> Server:
+    """The server that the row tells; a kernel that tells no family means the service's, ``family``."""
+    own, packed, port, forward, weight, upper, lower, kind, tunnel_port, tunnel_flags = row
     family = own or family
     key = ServerKey(family, packed[:4] if family == AF_INET else packed, _ntohs(port))
-    forward &= FORWARD_MASK
-    if kind or tunnel_port or tunnel_flags:
-        return normal_server(Server(key, forward, weight, upper, lower, kind, _ntohs(tunnel_port), tunnel_flags))
-    return Server(key, forward, weight, upper, lower, 0, 0, 0)
+    return normal_server(
+        Server(key, forward & FORWARD_MASK, weight, upper, lower, kind, _ntohs(tunnel_port), tunnel_flags)
+    )
 
 
 COUNTERS = ("connections", "packets_in", "packets_out", "bytes_in", "bytes_out")
@@ -419,23 +395,72 @@ RATES = (
 )
 
 
-def statistics_of(row: Row) -> dict[str, dict[str, int]]:
-    """``counters`` (64 bits) and ``rates`` that a row of :data:`SERVICE` or :data:`SERVER` tells; the latter's has
-    ``connections`` too.
-    """
-    stats = row[-1]
+def _statistics_of(stats: bytes) -> dict[str, dict[str, int]]:
     numbers = {
         kind: struct.unpack_from("=Q", stats, first)[0]
         for kind, first, last in _attributes(stats, 0, len(stats))
         if last - first == 8
     }
-    result = {
+    return {
         "counters": {name: numbers.get(i, 0) for i, name in enumerate(COUNTERS, 1)},
         "rates": {name: numbers.get(i, 0) for i, name in enumerate(RATES, len(COUNTERS) + 1)},
     }
-    if len(row) == _SERVER_COLUMNS:
-        result["connections"] = dict(zip(("active", "inactive", "persistent"), row[-4:-1]))
-    return result
+
+
+def _counted_service(row: Row) -> tuple[Service, dict[str, dict[str, int]]]:
+    return _service_of(row[:-1]), _statistics_of(row[-1])
+
+
+def _counted_server(row: Row, family: int) -> tuple[Server, dict[str, dict[str, int]]]:
+    *told, active, inactive, persistent, stats = row
+    connections = {"active": active, "inactive": inactive, "persistent": persistent}
+    return _server_of(tuple(told), family), {**_statistics_of(stats), "connections": connections}
+
+
+_ZERO_ADDRESS = b"\0" * 16
+_SERVICE_VALUES: tuple[tuple[int, str, Any], ...] = (
+    (_SVC_AF, "H", 0),
+    (_SVC_PROTOCOL, "H", 0),
+    (_SVC_ADDR, "16s", _ZERO_ADDRESS),
+    (_SVC_PORT, "H", 0),
+    (_SVC_FWMARK, "I", 0),
+    (_SVC_SCHED, "s", b""),
+    (_SVC_FLAGS, "8s", b"\0" * 8),
+    (_SVC_TIMEOUT, "I", 0),
+    (_SVC_NETMASK, "I", 0),
+    (_SVC_PE, "s", b""),
+)
+_SERVER_VALUES: tuple[tuple[int, str, Any], ...] = (
+    (_DST_FAMILY, "H", 0),
+    (_DST_ADDR, "16s", _ZERO_ADDRESS),
+    (_DST_PORT, "H", 0),
+    (_DST_FORWARD, "I", 0),
+    (_DST_WEIGHT, "I", 0),
+    (_DST_UPPER, "I", 0),
+    (_DST_LOWER, "I", 0),
+    (_DST_TUNNEL_TYPE, "B", 0),
+    (_DST_TUNNEL_PORT, "H", 0),
+    (_DST_TUNNEL_FLAGS, "H", 0),
+)
+_SERVER_COUNTS: tuple[tuple[int, str, Any], ...] = (
+    (_DST_ACTIVE, "I", 0),
+    (_DST_INACTIVE, "I", 0),
+    (_DST_PERSISTENT, "I", 0),
+    (_DST_STATS64, "s", b""),
+)
+
+#: Two wanted values at least: an ``itemgetter`` of one gives no tuple.
+FAMILY = Decoder(None, ((_CTRL_FAMILY_ID, "H", 0), (_CTRL_FAMILY_NAME, "s", b"")), tuple)
+INFO = Decoder(None, ((_INFO_VERSION, "I", 0), (_INFO_TABLE_SIZE, "I", 0)), tuple)
+#: A :class:`Service`; with :data:`COUNTED_SERVICE` a pair of it and its ``counters`` (64 bits) and ``rates``.
+SERVICE = Decoder(_SERVICE, _SERVICE_VALUES, _service_of)
+COUNTED_SERVICE = Decoder(_SERVICE, (*_SERVICE_VALUES, (_SVC_STATS64, "s", b"")), _counted_service)
+#: By the family of the service: a :class:`Server`; or a pair of it and its ``counters``, ``rates`` and ``connections``.
+SERVERS = {one: Decoder(_DEST, _SERVER_VALUES, partial(_server_of, family=one)) for one in (AF_INET, AF_INET6)}
+COUNTED_SERVERS = {
+    one: Decoder(_DEST, (*_SERVER_VALUES, *_SERVER_COUNTS), partial(_counted_server, family=one))
+    for one in (AF_INET, AF_INET6)
+}
 
 
 def version_text(version: int) -> str:

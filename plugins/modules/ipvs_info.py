@@ -107,7 +107,7 @@ statistics:
 
 from typing import Any
 
-from ..module_utils import _kernel, _model
+from ..module_utils import _kernel, _model, _text
 from ..module_utils._client import Client, Statistics
 from ..module_utils._module import Task, run_module
 
@@ -124,7 +124,7 @@ def run(task: Task) -> dict[str, Any]:
         "loaded": True,
         "version": version,
         "connection_table_size": size,
-        "services": [_model.entry_params(table[key]) for key in sorted(table)],
+        "services": [_text.entry_params(table[key]) for key in sorted(table)],
         "statistics": [_statistics(table[key], statistics) for key in sorted(table)],
     }
 
@@ -132,9 +132,9 @@ def run(task: Task) -> dict[str, Any]:
 def _statistics(entry: _model.Entry, statistics: Statistics) -> dict[str, Any]:
     key = entry.service.key
     servers = [
-        {**_model.server_key_params(server_key), **statistics[key, server_key]} for server_key in sorted(entry.servers)
+        {**_text.server_key_params(server_key), **statistics[key, server_key]} for server_key in sorted(entry.servers)
     ]
-    return {"service": _model.key_params(key), **statistics[key, None], "servers": servers}
+    return {"service": _text.key_params(key), **statistics[key, None], "servers": servers}
 
 
 def main() -> None:

@@ -150,7 +150,7 @@ operations:
 
 from typing import Any
 
-from ..module_utils import _argspec, _model
+from ..module_utils import _argspec, _model, _text
 from ..module_utils._converge import converge
 from ..module_utils._errors import Findings, IpvsError
 from ..module_utils._module import Task, run_module
@@ -182,12 +182,12 @@ def run(task: Task) -> dict[str, Any]:
         task.conclude(findings)
         return plan(table, {key: _model.Entry(entry.service, {server_key: server})})
 
-    register = Register() if task.params["state"] == "absent" else None
+    register = Register if task.params["state"] == "absent" else None
     result = converge(task, lambda client: client.entry(key), decide, register)
     predicted = result.pop("plan").predicted
-    result["service"] = _model.key_params(key)
+    result["service"] = _text.key_params(key)
     if key in predicted and server_key in predicted[key].servers:
-        result["server"] = _model.server_params(predicted[key].servers[server_key])
+        result["server"] = _text.server_params(predicted[key].servers[server_key])
     return result
 
 

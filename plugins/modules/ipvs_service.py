@@ -91,7 +91,7 @@ operations:
 
 from typing import Any
 
-from ..module_utils import _argspec, _model
+from ..module_utils import _argspec, _model, _text
 from ..module_utils._converge import converge
 from ..module_utils._errors import Findings
 from ..module_utils._module import Task, run_module
@@ -113,11 +113,11 @@ def run(task: Task) -> dict[str, Any]:
         task.conclude(findings)
         return plan(table, {key: _model.Entry(service, {})})
 
-    register = Register() if task.params["state"] == "absent" else None
+    register = Register if task.params["state"] == "absent" else None
     result = converge(task, lambda client: client.entry(key), decide, register)
     predicted = result.pop("plan").predicted
     if key in predicted:
-        result["service"] = _model.service_params(predicted[key].service)
+        result["service"] = _text.service_params(predicted[key].service)
     return result
 
 

@@ -181,14 +181,16 @@ operations:
   sample: ["-A -t 192.0.2.10:443 -s mh -b mh-port", "-a -t 192.0.2.10:443 -r 198.51.100.11:8443 -m -w 1"]
 """
 
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from ..module_utils import _model, _policy, _tablespec
 from ..module_utils._converge import converge
 from ..module_utils._module import Task, run_module
-from ..module_utils._owners import refuse_others
-from ..module_utils._ownership import Owned, Register
 from ..module_utils._plan import Plan, capped, plan
+
+if TYPE_CHECKING:
+    from ..module_utils._ownership import Register
 
 ARGUMENT_SPEC = _tablespec.TABLE
 SOURCES = ("services", "src")
@@ -198,14 +200,21 @@ def run(task: Task) -> dict[str, Any]:
     listed, policy = _tablespec.parse_table(task)
     absent = task.params["state"] == "absent"
     if policy.purge != "none":
+        from ..module_utils._owners import refuse_others
+
         refuse_others()
-    register = Register()
+
+    @cache
+    def register() -> Register:
+        from ..module_utils._ownership import Register  # a run that neither adds nor purges does without
+
+        return Register()
 
     def decide(table: _model.Table) -> Plan:
         if absent:
             made = plan(table, {}, listed)
         else:
-            made = policy.plan(table, listed, register.owned if policy.purge == "owned" else Owned())
+            made = policy.plan(table, listed, register().owned if policy.purge == "owned" else _policy.Owned())
         return policy.checked(made, listed)
 
     keys = listed if policy.purge == "none" else None

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
-from ..module_utils import _model, _values
+from ..module_utils import _model, _text, _values
 from ..module_utils._errors import BadValue, Findings
 from ..module_utils._model import AF_INET
 from . import _returns, _tunnels
@@ -96,7 +96,7 @@ def backend_plan(
         "clamps": _tunnels.clamps(tunnelled, _mtus(tunnelled, host, found)),
     }
     return {
-        "services": [_model.server_line(duty.service, duty.server) for duty in duties],
+        "services": [_text.server_line(duty.service, duty.server) for duty in duties],
         **needs,
         "vip_interfaces": places,
         "missing_tools": [tool for tool in _tools(needs) if not host["tools"][tool]],

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Optional
 
-from ..module_utils import _model, _traffic, _values
+from ..module_utils import _model, _text, _traffic, _values
 from ..module_utils._draft import Elements
 from ..module_utils._errors import Findings
 from ..module_utils._model import FORWARDS, PROTOCOLS, ServiceKey
@@ -39,7 +39,7 @@ def marked(service: Resolved, findings: Findings) -> Optional[Traffic]:
     width = 4 if key.family == _model.AF_INET else 16
     for address in traffic.addresses:
         if len(address) != width:
-            family = _model.key_params(key)["family"]
+            family = _text.key_params(key)["family"]
             findings.problem(f"{where}.addresses", f"must be of family {family}", _values.show_address(address))
     return traffic._replace(fwmark=key.fwmark)
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, Optional
 
-from ..module_utils import _model, _values
+from ..module_utils import _model, _text, _values
 from ..module_utils._errors import BadValue, Finding, Findings
 from ..module_utils._model import FORWARDS, Entry, ServerKey
 from ..module_utils._values import Field
@@ -257,7 +257,7 @@ def flows(resolved: Sequence[Resolved], sources: Sequence[object] = ()) -> list[
             if return_path != "snat":
                 continue
             server = {"address": _values.show_address(key.address), "port": key.port}
-            flow: dict[str, Any] = {"service": _model.key_params(service.entry.service.key), "server": server}
+            flow: dict[str, Any] = {"service": _text.key_params(service.entry.service.key), "server": server}
             if len(key.address) in fixed:
                 flow["source"] = fixed[len(key.address)]
             found.append(flow)

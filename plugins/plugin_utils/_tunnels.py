@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..module_utils import _encapsulation, _model, _values
+from ..module_utils import _encapsulation, _text, _values
 from ..module_utils._model import AF_INET, AF_INET6
 from ..module_utils._tunnel import MARK, Tunnel
 from ._duties import Duty
@@ -33,7 +33,7 @@ def is_ours(interface: Mapping[str, Any]) -> bool:
 
 def device(duty: Duty) -> str:
     """The device that receives what is tunnelled to this server."""
-    kind = KINDS[_model.server_params(duty.server)["tunnel_type"]]
+    kind = KINDS[_text.server_params(duty.server)["tunnel_type"]]
     return f"l4lb-{kind}{DIGITS[duty.server.key.family]}"
 
 
@@ -41,7 +41,7 @@ def tunnels(duties: Sequence[Duty], dangers: list[Danger]) -> list[dict[str, Any
     """The tunnels as ``ipvs_tunnel`` takes them; what one device cannot receive goes to ``dangers``."""
     found: dict[str, dict[str, Any]] = {}
     for duty in duties:
-        params, name = _model.server_params(duty.server), device(duty)
+        params, name = _text.server_params(duty.server), device(duty)
         wish = {"name": name, "type": params["tunnel_type"], "local": duty.address}
         if wish["type"] == "gre" and params["tunnel_checksum"] == "csum":
             wish["checksum"] = "csum"
@@ -100,7 +100,7 @@ def clamps(duties: Sequence[Duty], mtus: Mapping[str, int]) -> list[dict[str, An
     for duty in duties:
         if not duty.traffic or "tcp" not in duty.traffic.protocols:
             continue
-        params = _model.server_params(duty.server)
+        params = _text.server_params(duty.server)
         size = _encapsulation.mss(
             mtus[duty.address],
             params["tunnel_type"],

@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable, NamedTuple, Optional
 
-from ..module_utils import _model, _values
+from ..module_utils import _model, _text, _values
 from ..module_utils._errors import Findings
 from ..module_utils._model import FLAG_PERSISTENT, Entry, ServerKey
 from ..module_utils._values import Field
@@ -200,7 +200,7 @@ def rule_of(entry: Entry) -> Rule:
     service = entry.service
     if service.flags & FLAG_PERSISTENT:
         return _ONE
-    if {"sh-port", "mh-port"} & set(_model.flag_names(service.scheduler, service.flags)):
+    if {"sh-port", "mh-port"} & set(_text.flag_names(service.scheduler, service.flags)):
         return _PORTS
     return _RULES[service.scheduler]
 
@@ -229,12 +229,12 @@ def _asked(services: object, verify: object) -> list[_Asked]:
         settings = chosen.get(str(written.get("name")), chosen.get("default", {}))
         place: Optional[dict[str, Any]] = None
         if not key.fwmark and key.port:
-            place = _model.key_params(key)
+            place = _text.key_params(key)
         elif "port" in settings and ("address" in settings or key.address):
             place = {
                 "address": _values.show_address(settings.get("address", key.address)),
                 "port": settings["port"],
-                "protocol": settings.get("protocol", "tcp") if key.fwmark else _model.key_params(key)["protocol"],
+                "protocol": settings.get("protocol", "tcp") if key.fwmark else _text.key_params(key)["protocol"],
             }
         asked.append(_Asked(table[key], settings, place))
     return asked
@@ -345,7 +345,7 @@ def _counted(
 
 def _connections(entry: Entry, statistics: Sequence[Mapping[str, Any]]) -> dict[ServerKey, int]:
     """The connections that each server of the service has counted so far."""
-    name = _model.key_params(entry.service.key)
+    name = _text.key_params(entry.service.key)
     return {
         _model.make_server_key(
             entry.service.key, {"address": _values.address(one["address"]), "port": one["port"]}
@@ -382,7 +382,7 @@ def _rested(entry: Entry, answers: Answers) -> list[str]:
 
 def _line(name: str, entry: Entry, answers: Answers, faults: Sequence[str]) -> str:
     shares = ", ".join(f"{_model.server_text(key)} {answers.counts.get(key, 0)}" for key in sorted(entry.servers))
-    scheduler = " ".join([entry.service.scheduler, *_model.flag_names(entry.service.scheduler, entry.service.flags)])
+    scheduler = " ".join([entry.service.scheduler, *_text.flag_names(entry.service.scheduler, entry.service.flags)])
     asked = f"{answers.answered} of {answers.attempts} answered"
     summary = f"{name} {scheduler} ({rule_of(entry).title}): {asked}: {shares}"
     return f"FAIL {summary}: {'; '.join(faults)}" if faults else f"PASS {summary}"

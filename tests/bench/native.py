@@ -50,11 +50,13 @@ def datagrams(table: _model.Table) -> list[bytes]:
                 (
                     _wire._attribute(1, key.address.ljust(16, b"\0")),
                     _wire._be16(2, key.port),
-                    *(_wire._u32(kind, number) for kind, number in enumerate(server[1:5], 3)),
+                    *(_wire._u32(kind, number) for kind, number in enumerate(server[1:3], 3)),
+                    _wire._attribute(13, b"\0") + _wire._be16(14, 0) + _wire._u16(15, 0),
+                    *(_wire._u32(kind, number) for kind, number in enumerate(server[3:5], 5)),
                     *(_wire._u32(kind, 0) for kind in (7, 8, 9)),
+                    _wire._u16(11, key.family),
                     _wire._attribute(10, statistics),
                     _wire._attribute(12, statistics),
-                    _wire._u16(11, key.family),
                 )
             )
             request = _wire.Request(_wire.NEW_DEST, _wire._attribute(2, attributes))
@@ -97,6 +99,8 @@ def steps() -> dict[str, Callable[[], Any]]:
     client._buffer, client._socket, client._family = bytearray(65536), kernel, FAMILY  # type: ignore[assignment]
 
     def read() -> _model.Table:
+        for decoder in _wire.SERVERS.values():
+            decoder._layouts.clear()  # each reading shall be the first
         table = {}
         for number, (key, entry) in enumerate(wanted.items()):
             client._sequence, kernel.number = 0, number

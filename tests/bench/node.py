@@ -191,8 +191,8 @@ def run_module(arguments: dict[str, Any], spawned: float) -> None:
     sys.path.insert(0, str(HERE / "lib"))
     from ansible.module_utils import basic
     from ansible_collections.l4lb.ipvs.plugins.module_utils import (
+        _change,
         _client,
-        _converge,
         _model,
         _ownership,
         _policy,
@@ -208,9 +208,9 @@ def run_module(arguments: dict[str, Any], spawned: float) -> None:
         (_client.Client, "table", "read"),
         (_policy.Policy, "plan", "plan"),
         (_policy.Policy, "checked", "plan"),
-        (_converge, "apply", "write"),
+        (_change, "apply", "write"),
         (_client.Client, "entries", "verify"),
-        (_converge, "_read_back", "verify"),
+        (_change, "_read_back", "verify"),
         (_ownership.Register, "_load", "record"),
         (_ownership.Register, "claim", "record"),
         (_ownership.Register, "settle", "record"),

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from plugins.module_utils._errors import Findings
-from plugins.module_utils._model import parse_services, table_lines
+from plugins.module_utils._model import parse_services
+from plugins.module_utils._text import table_lines
 
 BENCH = Path(__file__).resolve().parents[1] / "bench"
 

@@ -28,19 +28,21 @@ LAYERS = {
     "_module": {"_errors"},
     "_model": {"_errors", "_values"},
     "_argspec": {"_errors", "_values", "_model"},
-    "_plan": {"_errors", "_values", "_model"},
+    "_text": {"_errors", "_values", "_model"},
+    "_plan": {"_errors", "_values", "_model", "_text"},
     "_wire": {"_errors", "_values", "_model"},
     "_client": {"_errors", "_values", "_model", "_wire"},
     "_apply": {"_errors", "_values", "_model", "_plan", "_wire"},
-    "_ownership": {"_errors", "_module", "_model", "_plan", "_apply"},
-    "_policy": {"_errors", "_values", "_model", "_plan", "_ownership"},
+    "_policy": {"_errors", "_values", "_model", "_plan"},
+    "_ownership": {"_errors", "_module", "_model", "_plan", "_apply", "_policy"},
     "_ipvsadm": {"_errors"},
     "_source": {"_errors", "_ipvsadm"},
     "_tablespec": {"_errors", "_values", "_module", "_model", "_argspec", "_policy", "_source"},
-    "_converge": {"_errors", "_kernel", "_module", "_model", "_plan", "_client", "_apply", "_ownership"},
+    "_change": {"_errors", "_kernel", "_model", "_text", "_plan", "_client", "_apply", "_ownership"},
+    "_converge": {"_errors", "_kernel", "_module", "_model", "_plan", "_client", "_ownership", "_change"},
 }
 #: What of the core every other utility may import: each serves a purpose of its own, beside the IPVS table.
-COMMON = {"_errors", "_values", "_kernel", "_module", "_model"}
+COMMON = {"_errors", "_values", "_kernel", "_module", "_model", "_text"}
 
 DOCUMENTATION_NETWORKS = [
     ipaddress.ip_network(network)

@@ -13,8 +13,9 @@ import pytest
 from plugins.module_utils import _client, _wire
 from plugins.module_utils._client import Client, Written
 from plugins.module_utils._errors import Findings, Forbidden, IpvsError, KernelRefused, Unavailable
-from plugins.module_utils._model import ServiceKey, Table, parse_services, table_lines
+from plugins.module_utils._model import ServiceKey, Table, parse_services
 from plugins.module_utils._plan import plan
+from plugins.module_utils._text import table_lines
 from tests.unit import fake_kernel
 from tests.unit.fake_kernel import Kernel
 

@@ -10,7 +10,8 @@ from hypothesis import given
 
 from plugins.module_utils._errors import Findings
 from plugins.module_utils._ipvsadm import parse
-from plugins.module_utils._model import Table, parse_services, table_lines
+from plugins.module_utils._model import Table, parse_services
+from plugins.module_utils._text import table_lines
 from tests.unit import strategies
 
 

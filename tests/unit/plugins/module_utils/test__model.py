@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugins.module_utils import _model
+from plugins.module_utils import _model, _text
 from plugins.module_utils._errors import Findings
 from tests.unit import strategies
 from tests.unit.fake_kernel import Kernel
@@ -141,21 +141,21 @@ SERVERS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
 def test_a_service_reads_as_ipvsadm_saves_it(service: dict[str, Any], line: str) -> None:
     table, problems, dummy = parse([service])
     assert problems == []
-    assert _model.table_lines(table) == [line]
+    assert _text.table_lines(table) == [line]
 
 
 @pytest.mark.parametrize(("service", "server", "line"), SERVERS)
 def test_a_server_reads_as_ipvsadm_saves_it(service: dict[str, Any], server: dict[str, Any], line: str) -> None:
     table, problems, dummy = parse([{**service, "servers": [server]}])
     assert problems == []
-    assert _model.table_lines(table)[1:] == [line]
+    assert _text.table_lines(table)[1:] == [line]
 
 
 @pytest.mark.parametrize("service", [service for service, dummy in SERVICES])
 def test_a_services_words_mean_the_same_again(service: dict[str, Any]) -> None:
     table, dummy, dummy = parse([service])
     [entry] = table.values()
-    words = _model.service_params(entry.service)
+    words = _text.service_params(entry.service)
     assert parse([words]) == (table, [], ["services[0].servers: no servers: connections will be refused"])
     assert {"scheduler", "scheduler_flags", "persistence_timeout", "persistence_engine", "one_packet"} <= words.keys()
 
@@ -175,7 +175,7 @@ def test_words_state_every_value() -> None:
         ]
     )
     assert problems == []
-    dns, mark = (_model.entry_params(table[key]) for key in sorted(table))
+    dns, mark = (_text.entry_params(table[key]) for key in sorted(table))
     assert dns == {
         **DNS,
         "scheduler": "sh",
@@ -200,7 +200,7 @@ def test_words_state_every_value() -> None:
 
 @given(strategies.tables())
 def test_whatever_the_model_holds_survives_its_words(table: _model.Table) -> None:
-    again, problems, dummy = parse([_model.entry_params(table[key]) for key in table])
+    again, problems, dummy = parse([_text.entry_params(table[key]) for key in table])
     assert problems == []
     assert again == table
 
@@ -208,8 +208,8 @@ def test_whatever_the_model_holds_survives_its_words(table: _model.Table) -> Non
 @given(strategies.tables())
 def test_the_text_means_the_same_to_another_reader(table: _model.Table) -> None:
     other = Kernel()
-    other.restore("\n".join(_model.table_lines(table)))
-    assert other.save() == _model.table_lines(table)
+    other.restore("\n".join(_text.table_lines(table)))
+    assert other.save() == _text.table_lines(table)
 
 
 def test_services_and_servers_are_shown_in_ipvsadms_order() -> None:
@@ -248,7 +248,7 @@ def test_services_and_servers_are_shown_in_ipvsadms_order() -> None:
         "-A -f 7 -6 -s wlc",
         "-A -f 8 -s wlc",
     ]
-    assert _model.table_lines(parse(shuffled)[0]) == expected
+    assert _text.table_lines(parse(shuffled)[0]) == expected
 
 
 # rules: what is written -> problems, below services[0] unless they say more
@@ -596,6 +596,58 @@ def test_what_is_legal_but_unwise_warns(service: dict[str, Any], warnings: list[
     assert told == [f"services[0].{warning}" for warning in warnings]
 
 
+# the same server under many services
+
+
+@pytest.mark.parametrize(("first", "second", "bad"), [(1, True, 1), (True, 1, 0), (1, 1.0, 1), ("1", "1 ", 1)])
+def test_what_only_looks_like_a_server_seen_before_is_judged(first: object, second: object, bad: int) -> None:
+    services = [{**VIP, "port": port, "servers": [{**RIP, "weight": one}]} for port, one in ((1, first), (2, second))]
+    [problem] = parse(services)[1]
+    assert problem.startswith(f"services[{bad}].servers[0].weight: must")
+
+
+def test_a_server_seen_before_has_the_port_and_method_of_its_service() -> None:
+    services = [
+        {"address": "192.0.2.10", "port": port, "forward": forward, "servers": [dict(RIP)]}
+        for port, forward in ((1, "dr"), (2, "dr"), (3, "nat"))
+    ]
+    table, problems, dummy = parse(services)
+    assert problems == []
+    assert [line.split(" -r ")[1] for line in _text.table_lines(table) if " -r " in line] == [
+        "198.51.100.11:1 -g -w 1",
+        "198.51.100.11:2 -g -w 1",
+        "198.51.100.11:3 -m -w 1",
+    ]
+
+
+def test_a_server_seen_before_has_to_fit_its_service() -> None:
+    server = {"address": "192.0.2.20", "port": 80}
+    services = [
+        {"address": "192.0.2.10", "port": 80, "servers": [dict(server)]},
+        {"address": "192.0.2.10", "port": 81, "servers": [dict(server)]},
+        {"address": "192.0.2.20", "port": 80, "servers": [dict(server)]},
+        {"address": "2001:db8::10", "port": 80, "servers": [dict(server)]},
+        {"fwmark": 7, "family": "ipv4", "servers": [dict(server)]},
+    ]
+    assert [problem.split(": ")[0] for problem in parse(services)[1]] == [
+        "services[1].servers[0].port",
+        "services[2].servers[0].address",
+        "services[3].servers[0].address",
+    ]
+
+
+def test_values_of_other_types_are_judged_as_well() -> None:
+    class Text(str):
+        pass
+
+    table, problems, dummy = parse([{**VIP, "servers": [{"address": Text("198.51.100.11")}, {"address": Text("web")}]}])
+    assert problems == [
+        "services[0].servers[1].address: must be an IP address; host names are not resolved (got 'web')"
+    ]
+    table, problems, dummy = parse([{**VIP, "servers": [{"address": Text("198.51.100.11")}]}])
+    assert (len(table), problems) == (1, [])
+
+
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
@@ -629,7 +681,7 @@ def edited_service(live: dict[str, Any], changes: dict[str, Any]) -> tuple[str, 
     findings = Findings()
     options = _model._values.record(_model.OPTION_FIELDS, changes, "", findings)
     service = _model.make_service(entry.service.key, options or {}, entry.service, "", findings)
-    return _model.service_options(service), [str(problem) for problem in findings.problems]
+    return _text.service_options(service), [str(problem) for problem in findings.problems]
 
 
 FULL = {
@@ -677,7 +729,7 @@ def edited_server(live: dict[str, Any], changes: dict[str, Any]) -> tuple[str, l
     findings = Findings()
     options = _model._values.record(_model.SERVER_FIELDS, {**RIP, **changes}, "", findings)
     found = _model.make_server(entry.service.key, options or {}, server, _model.DEFAULT_FORWARD, "", findings)
-    return _model.server_options(found), [str(problem) for problem in findings.problems]
+    return _text.server_options(found), [str(problem) for problem in findings.problems]
 
 
 GUE = {
@@ -742,9 +794,9 @@ def test_numbers_without_a_word_are_told_as_numbers() -> None:
     service = _model.Service(key, "none", 0, 0, 0xFFFFFFFF, "")
     server = _model.Server(_model.ServerKey(socket.AF_INET, bytes((192, 0, 2, 11)), 80), 4, 1, 0, 0, 0, 0, 0)
     tunnelled = server._replace(forward=2, tunnel_type=7, tunnel_flags=9)
-    assert _model.service_line(service) == "-A --protocol-50 192.0.2.10:80 -s none"
-    assert _model.key_params(key)["protocol"] == "50"
-    assert _model.server_options(server) == "--forward-4 -w 1"
-    assert _model.server_params(server)["forward"] == "4"
-    assert _model.server_options(tunnelled) == "-i -w 1 --tun-type 7 --tun-flags-9"
-    assert _model.server_params(tunnelled)["tunnel_type"] == "7"
+    assert _text.service_line(service) == "-A --protocol-50 192.0.2.10:80 -s none"
+    assert _text.key_params(key)["protocol"] == "50"
+    assert _text.server_options(server) == "--forward-4 -w 1"
+    assert _text.server_params(server)["forward"] == "4"
+    assert _text.server_options(tunnelled) == "-i -w 1 --tun-type 7 --tun-flags-9"
+    assert _text.server_params(tunnelled)["tunnel_type"] == "7"

@@ -16,8 +16,9 @@ from plugins.module_utils import _module, _ownership
 from plugins.module_utils._apply import Outcome
 from plugins.module_utils._errors import Findings, Forbidden, IpvsError
 from plugins.module_utils._model import Table, parse_services
-from plugins.module_utils._ownership import Owned, Register
+from plugins.module_utils._ownership import Register
 from plugins.module_utils._plan import Operation, plan
+from plugins.module_utils._policy import Owned
 
 
 def table(*services: dict[str, Any]) -> Table:

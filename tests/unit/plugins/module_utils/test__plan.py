@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plugins.module_utils._errors import Findings
-from plugins.module_utils._model import Entry, Server, Table, parse_services, table_lines
+from plugins.module_utils._model import Entry, Server, Table, parse_services
 from plugins.module_utils._plan import REMOVALS, Operation, Plan, operation_line, plan
+from plugins.module_utils._text import table_lines
 from tests.unit import strategies
 
 WEB = {"address": "192.0.2.10", "port": 80, "forward": "nat"}

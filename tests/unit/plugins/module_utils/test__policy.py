@@ -9,11 +9,11 @@ import pytest
 
 from plugins.module_utils._errors import BadValue, Findings, InvalidInput, IpvsError
 from plugins.module_utils._model import AF_INET, AF_INET6, ServiceKey, Table, key_text, parse_services, server_text
-from plugins.module_utils._ownership import Owned
 from plugins.module_utils._policy import (
     ACTION_WORDS,
     Limit,
     Network,
+    Owned,
     Policy,
     Scope,
     check_scope,

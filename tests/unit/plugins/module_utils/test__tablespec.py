@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from plugins.module_utils._errors import Findings, InvalidInput
-from plugins.module_utils._model import table_lines
 from plugins.module_utils._policy import ACTION_WORDS, Limit, Policy, Scope
 from plugins.module_utils._tablespec import TABLE, parse_table
+from plugins.module_utils._text import table_lines
 
 WEB = {"address": "192.0.2.10", "port": 80, "servers": []}
 LINE = "-A -t 192.0.2.10:80 -s wlc"

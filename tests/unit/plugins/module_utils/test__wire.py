@@ -220,24 +220,25 @@ def test_servers_are_encoded_as_pyroute2_encodes_them(entry: Entry) -> None:
 # replies, as the kernel lays them out
 
 
-def read(decoder: _wire.Decoder, datagram: bytes) -> list[_wire.Row]:
-    """The rows of every message of a datagram."""
-    rows: list[_wire.Row] = []
+def read(decoder: _wire.Decoder, datagram: bytes) -> list[Any]:
+    """What every message of a datagram tells."""
+    values: list[Any] = []
     start = 0
     while start < len(datagram):
-        found, start = decoder.run(datagram, _wire.reply_at(datagram, start, len(datagram)), len(datagram))
+        dummy, dummy, dummy, end = _wire.reply_at(datagram, start, len(datagram))
+        found, start = decoder.run(datagram, start, end, len(datagram))
         assert found
-        rows += found
-    return rows
+        values += found
+    return values
 
 
 def service_in(datagram: bytes) -> Service:
-    [row] = read(_wire.SERVICE, datagram)
-    return _wire.service_of(row)
+    [service] = read(_wire.SERVICE, datagram)
+    return service
 
 
 def servers_in(datagram: bytes, family: int = AF_INET) -> list[Server]:
-    return [_wire.server_of(row, family) for row in read(_wire.SERVER, datagram)]
+    return read(_wire.SERVERS[family], datagram)
 
 
 def service_reply(service: Service) -> bytes:
@@ -255,7 +256,7 @@ def service_reply(service: Service) -> bytes:
     return fake_kernel.message(52, 2, 1, bytes((1, 1, 0, 0)) + fake_kernel.attribute(1, body))
 
 
-def server_reply(server: Server) -> bytes:
+def server_reply(server: Server, connections: int = 5) -> bytes:
     """The kernel's reply about a server."""
     held = fake_kernel.Dest(
         forward=server.forward,
@@ -265,7 +266,7 @@ def server_reply(server: Server) -> bytes:
         tunnel_type=server.tunnel_type,
         tunnel_port=server.tunnel_port,
         tunnel_flags=server.tunnel_flags,
-        connections=(5, 6, 7),
+        connections=(connections, 6, 7),
         statistics=tuple(range(2**40, 2**40 + 10)),
     )
     return fake_kernel.message(52, 2, 1, bytes((5, 1, 0, 0)) + fake_kernel.attribute(2, held.reply(*server.key)))
@@ -318,11 +319,11 @@ def test_statistics_have_64_bits() -> None:
     names = ("connections", "packets_in", "packets_out", "bytes_in", "bytes_out")
     counters = {name: 2**40 + i for i, name in enumerate(names)}
     rates = {f"{name}_per_second": 2**40 + 5 + i for i, name in enumerate(names)}
-    [row] = read(_wire.SERVICE, service_reply(Service(WEB, "rr", 0, 0, 0xFFFFFFFF, "")))
-    assert _wire.statistics_of(row) == {"counters": counters, "rates": rates}
-    [row] = read(_wire.SERVER, server_reply(Server(RIP, 0, 1, 0, 0, 0, 0, 0)))
-    connections = {"active": 5, "inactive": 6, "persistent": 7}
-    assert _wire.statistics_of(row) == {"counters": counters, "rates": rates, "connections": connections}
+    service, server = Service(WEB, "rr", 0, 0, 0xFFFFFFFF, ""), Server(RIP, 0, 1, 0, 0, 0, 0, 0)
+    told = {"counters": counters, "rates": rates}
+    assert read(_wire.COUNTED_SERVICE, service_reply(service)) == [(service, told)]
+    told["connections"] = {"active": 5, "inactive": 6, "persistent": 7}
+    assert read(_wire.COUNTED_SERVERS[AF_INET], server_reply(server)) == [(server, told)]
 
 
 def test_a_kernel_without_a_servers_family_means_the_services() -> None:
@@ -332,6 +333,16 @@ def test_a_kernel_without_a_servers_family_means_the_services() -> None:
     assert server.key == ServerKey(AF_INET, RIP.address, 80)
 
 
+def test_what_is_told_again_is_the_same_value() -> None:
+    """Of a thousand services with the same servers, whatever these have to do."""
+    server = Server(RIP, 0, 1, 0, 0, 0, 0, 0)
+    first, second, other = servers_in(
+        server_reply(server) + server_reply(server, 9) + server_reply(server._replace(weight=2))
+    )
+    assert first is second
+    assert (first.weight, other.weight) == (1, 2)
+
+
 def test_messages_to_another_end_the_rows() -> None:
     ours, other = (
         server_reply(Server(RIP, 0, 1, 0, 0, 0, 0, 0)),
@@ -339,30 +350,28 @@ def test_messages_to_another_end_the_rows() -> None:
     )
     struct.pack_into("=I", other, 8, 77)
     datagram = ours + ours + bytes(other) + ours
-    reply = _wire.reply_at(datagram, 0, len(datagram))
-    rows, following = _wire.SERVER.run(datagram, reply, len(datagram))
-    assert (len(rows), following) == (2, 2 * len(ours))
+    servers, following = _wire.SERVERS[AF_INET].run(datagram, 0, len(ours), len(datagram))
+    assert (len(servers), following) == (2, 2 * len(ours))
 
 
 def test_what_follows_in_the_buffer_is_no_message() -> None:
     datagram = server_reply(Server(RIP, 0, 1, 0, 0, 0, 0, 0))
     buffer = bytearray(datagram + datagram)
-    reply = _wire.reply_at(buffer, 0, len(datagram))
-    rows, following = _wire.SERVER.run(buffer, reply, len(datagram))
-    assert (len(rows), following) == (1, len(datagram))
+    servers, following = _wire.SERVERS[AF_INET].run(buffer, 0, len(datagram), len(datagram))
+    assert (len(servers), following) == (1, len(datagram))
 
 
 @pytest.mark.parametrize("number", [17, 0])
 def test_errors_and_acknowledgements(number: int) -> None:
     datagram = bytes(16) + fake_kernel.message(2, 0, 5, struct.pack("=i", -number) + bytes(16))
-    reply = _wire.reply_at(datagram, 16, len(datagram))
-    assert (reply.kind, reply.sequence, reply.following) == (_wire.NLMSG_ERROR, 5, len(datagram))
-    assert _wire.error_number(datagram, reply) == number
+    kind, dummy, sequence, end = _wire.reply_at(datagram, 16, len(datagram))
+    assert (kind, sequence, end) == (_wire.NLMSG_ERROR, 5, len(datagram))
+    assert _wire.error_number(datagram, 16, end) == number
 
 
 def test_the_end_of_a_dump_may_be_bare() -> None:
     datagram = fake_kernel.message(3, 2, 5, b"")
-    assert _wire.error_number(datagram, _wire.reply_at(datagram, 0, len(datagram))) == 0
+    assert _wire.error_number(datagram, 0, len(datagram)) == 0
 
 
 def test_family_and_version() -> None:
@@ -386,7 +395,7 @@ def reply_with(nest: int | None, *parts: bytes) -> bytes:
 
 @pytest.mark.parametrize("nest", [None, 7])
 def test_a_decoder_learns_every_layout(nest: int | None) -> None:
-    decoder = _wire.Decoder(nest, DECODED)
+    decoder = _wire.Decoder(nest, DECODED, tuple)
     address = bytes(range(16))
     cases = [
         ((fake_kernel.u16(1, 5), fake_kernel.u32(2, 6)), (5, 6, b"", bytes(16))),
@@ -419,7 +428,7 @@ def test_a_decoder_learns_every_layout(nest: int | None) -> None:
     ],
 )
 def test_a_decoder_refuses_what_is_cut_or_of_another_size(nest: int | None, body: bytes) -> None:
-    decoder = _wire.Decoder(nest, DECODED)
+    decoder = _wire.Decoder(nest, DECODED, tuple)
     read(decoder, reply_with(nest, fake_kernel.u16(1, 5)) + reply_with(nest, fake_kernel.u32(2, 5)))
     with pytest.raises(_wire.Malformed):
         read(decoder, reply_with(nest, body))
@@ -438,7 +447,7 @@ def test_a_cut_datagram_is_refused(datagram: bytes) -> None:
         _wire.reply_at(datagram, 0, len(datagram))
 
 
-@pytest.mark.parametrize("decoder", [_wire.SERVICE, _wire.SERVER])
+@pytest.mark.parametrize("decoder", [_wire.SERVICE, _wire.SERVERS[AF_INET]])
 def test_a_reply_without_its_nest_is_refused(decoder: _wire.Decoder) -> None:
     with pytest.raises(_wire.Malformed):
         read(decoder, reply_with(5, fake_kernel.u16(1, 2)))
@@ -451,14 +460,13 @@ def test_a_service_of_no_family_is_refused() -> None:
 
 def read_all(data: bytes) -> None:
     """Every decoder over a message, where nothing but Malformed may be raised."""
-    for decoder in (_wire.SERVICE, _wire.SERVER, _wire.FAMILY, _wire.INFO):
+    decoders = [_wire.SERVICE, _wire.COUNTED_SERVICE, _wire.SERVERS[AF_INET6], _wire.COUNTED_SERVERS[AF_INET]]
+    for decoder in (*decoders, _wire.FAMILY, _wire.INFO):
         with contextlib.suppress(_wire.Malformed):
-            for row in read(decoder, data):
-                if decoder in (_wire.SERVICE, _wire.SERVER):
-                    _wire.statistics_of(row)
-                    _wire.service_of(row) if decoder is _wire.SERVICE else _wire.server_of(row, AF_INET6)
+            read(decoder, data)
     with contextlib.suppress(_wire.Malformed):
-        _wire.error_number(data, _wire.reply_at(data, 0, len(data)))
+        dummy, dummy, dummy, end = _wire.reply_at(data, 0, len(data))
+        _wire.error_number(data, 0, end)
 
 
 @given(st.binary(max_size=200))

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from plugins.module_utils._model import Table, entry_params, table_lines
+from plugins.module_utils._model import Table
+from plugins.module_utils._text import entry_params, table_lines
 from plugins.modules.ipvs_table import main
 from tests.unit import strategies
 from tests.unit.conftest import Machine

@@ -1,0 +1,135 @@
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection: nothing outside l4lb.ipvs may import it.
+
+"""A plan that changes something: held against this kernel, recorded, carried out, read back. Apart from the reading,
+for most runs change nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any, Callable, Optional, Union
+
+from . import _kernel
+from ._apply import Outcome, apply
+from ._client import Client
+from ._errors import Findings, IpvsError
+from ._model import Server, Service, ServiceKey, Table
+from ._ownership import Register
+from ._plan import Operation, Plan, capped, listed, operation_line
+from ._text import server_line, service_line
+
+
+def carry_out(
+    plan: Plan, client: Client, decide: Callable[[], Plan], register: Optional[Register]
+) -> tuple[Plan, list[Operation]]:
+    """Carry out the plan -> the plan that was carried out in the end, and all operations that were applied. Where
+    another writer gets in between, ``decide`` makes the next plan.
+
+    :raises IpvsError: something failed; its details say what was applied, what failed and what was not attempted.
+    """
+    applied: list[Operation] = []
+    for last in (False, False, True):
+        check_modules(plan)
+        if not plan.operations:
+            break
+        if register:
+            register.claim(plan.operations)
+        outcome = _sent(plan, client)
+        applied += outcome.applied
+        if register:
+            register.settle(outcome)
+        if outcome.failed and (last or not outcome.raced):
+            raise _failure(outcome._replace(applied=tuple(applied)), plan)
+        with _after(applied):
+            if not outcome.failed:
+                _read_back(plan, client.entries({operation.key for operation in plan.operations}))
+                break
+            plan = decide()
+    return plan, applied
+
+
+@contextlib.contextmanager
+def _after(applied: Sequence[Operation]) -> Iterator[None]:
+    """A failure in here tells what was applied before it."""
+    try:
+        yield
+    except IpvsError as error:
+        error.details.update(changed=bool(applied), outcome=_told(Outcome(tuple(applied), (), ())))
+        raise
+
+
+def _sent(plan: Plan, client: Client) -> Outcome:
+    try:
+        return apply(plan, client)
+    except IpvsError as error:
+        # the session broke off: nobody knows how far the kernel got, but every step of the plan is safe to stop at
+        error.details.update(changed=True, diff=plan.diff(), operations=listed(plan.operations))
+        raise
+
+
+def check_modules(plan: Plan) -> None:
+    """Refuse a scheduler or engine that this kernel does not have before a byte is written."""
+    findings = Findings()
+    missing: dict[str, bool] = {}
+    for operation in plan.operations:
+        if not isinstance(operation.after, Service) or operation.action not in ("add_service", "edit_service"):
+            continue
+        names = [f"ip_vs_{operation.after.scheduler}"]
+        if operation.after.engine:
+            names.append(f"ip_vs_pe_{operation.after.engine}")
+        for name in names:
+            if name not in missing:
+                missing[name] = not _kernel.module_known(name)
+            if missing[name]:
+                findings.problem(operation_line(operation), f"the module {name} is not available in this kernel")
+    findings.raise_problems()
+
+
+def _failure(outcome: Outcome, plan: Plan) -> IpvsError:
+    result = _told(outcome)
+    first = result["failed"][0]
+    more = f" (and {len(outcome.failed) - 1} more)" if len(outcome.failed) > 1 else ""
+    return IpvsError(
+        f"the kernel refused {first['operation']}: {first['reason']}{more}",
+        changed=bool(outcome.applied),
+        diff=plan.diff(),
+        outcome=result,
+    )
+
+
+def _told(outcome: Outcome) -> dict[str, list[Any]]:
+    return {name: capped(lines, len(lines)) for name, lines in outcome.result().items()}
+
+
+def _read_back(plan: Plan, found: Table) -> None:
+    """Hold what the kernel now has against what the plan promised: it ignores attributes it does not know, without an
+    error. What the plan does not touch is another's business.
+
+    :raises IpvsError: an object differs.
+    """
+    wrong = []
+    for operation in plan.operations:
+        entry = found.get(operation.key)
+        subject = operation.after or operation.before
+        held: Union[Service, Server, None] = None
+        if entry is not None:
+            held = entry.service if isinstance(subject, Service) else entry.servers.get(subject.key)  # type: ignore[union-attr]
+        if held != operation.after:
+            wrong.append({"operation": operation_line(operation), "found": _line(operation.key, held)})
+    if wrong:
+        raise IpvsError(
+            f"the kernel accepted {wrong[0]['operation']} but holds {wrong[0]['found'] or 'nothing'}",
+            changed=True,
+            diff=plan.diff(),
+            differences=capped(wrong, len(wrong)),
+        )
+
+
+def _line(key: ServiceKey, held: Union[Service, Server, None]) -> str:
+    if held is None:
+        return ""
+    return service_line(held) if isinstance(held, Service) else server_line(key, held)
