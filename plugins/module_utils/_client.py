@@ -278,6 +278,8 @@ class Client:
             raise IpvsError(f"the kernel did not answer an IPVS request within {self._timeout} s") from None
         except OSError as error:
             raise IpvsError(f"the kernel's answer to an IPVS request was lost: {error.strerror}") from None
+        if not size:  # waiting for more of the same would have no end
+            raise IpvsError("the kernel's answer to an IPVS request is empty")
         if size > len(self._buffer):
             raise IpvsError(f"a reply of the kernel has {size} bytes, more than netlink allows")
         return size

@@ -26,6 +26,8 @@ from ._errors import Finding, Findings, Forbidden, InvalidInput, IpvsError, Unav
 NETNS_DIR = "/run/netns"
 #: Locks and the record of what is ours, until the next boot.
 STATE_DIR = "/run/l4lb-ipvs"
+#: Characters of a parameter that the result repeats, as ansible-core does with all of them: no table of megabytes.
+MOST_REPEATED = 10_000
 #: Seconds a run waits for another one in the same network namespace.
 LOCK_TIMEOUT = 60.0
 CLONE_NEWNET = 0x40000000
@@ -81,15 +83,25 @@ def run_module(
     )
     # a table is thousands of values without cycles, which the collector would walk again and again for nothing
     gc.disable()
+    repeated = _repeated(module.params)
     try:
         enter_namespace(module.params["netns"])
         with namespace_lock() if writes and not module.check_mode else contextlib.nullcontext():
             result = body(Task(module))
     except IpvsError as error:
-        module.fail_json(msg=str(error), **error.details)
+        module.fail_json(msg=str(error), **error.details, **repeated)
     if not module._diff:
         result.pop("diff", None)
-    module.exit_json(**result)
+    module.exit_json(**result, **repeated)
+
+
+def _repeated(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Where a parameter is too long to be repeated, what the result is to have in the place of ansible-core's own
+    repetition.
+    """
+    sizes = {name: len(repr(value)) for name, value in params.items()}
+    long = {name: f"not repeated: {size} characters" for name, size in sizes.items() if size > MOST_REPEATED}
+    return {"invocation": {"module_args": {**params, **long}}} if long else {}
 
 
 def enter_namespace(name: Optional[str]) -> None:

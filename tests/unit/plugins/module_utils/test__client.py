@@ -309,6 +309,14 @@ def test_cut_replies_are_an_error_and_no_table(kernel: Kernel) -> None:
                 client.table()
 
 
+def test_an_empty_reply_is_an_error_at_once(kernel: Kernel) -> None:
+    with Client() as client:
+        kernel.mangle = lambda dummy: b""
+        for ask in (client.table, client.info, lambda: client.entry(WEB), lambda: client.write(requests(1))):
+            with pytest.raises(IpvsError, match="the kernel's answer to an IPVS request is empty"):
+                ask()
+
+
 def test_a_datagram_larger_than_the_buffer_is_an_error(kernel: Kernel) -> None:
     with Client() as client:
         kernel.mangle = lambda datagram: datagram + bytes(70000)

@@ -70,6 +70,19 @@ def test_an_error_is_a_failed_task_with_details(run_main: Any) -> None:
     }
 
 
+@pytest.mark.parametrize("failing", [False, True])
+def test_a_long_parameter_is_not_repeated(run_main: Any, failing: bool) -> None:
+    def body(dummy: Task) -> dict[str, Any]:
+        if failing:
+            raise IpvsError("the kernel refused")
+        return {}
+
+    assert "invocation" not in run_main(main_of(body), {"port": list(range(1000))})
+    assert run_main(main_of(body), {"port": list(range(5000))})["invocation"] == {
+        "module_args": {"port": "not repeated: 28890 characters", "netns": None}
+    }
+
+
 def test_findings_are_concluded_once(run_main: Any) -> None:
     def body(task: Task) -> dict[str, Any]:
         findings = Findings()

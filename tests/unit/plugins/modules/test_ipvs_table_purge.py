@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 
@@ -203,6 +204,36 @@ def test_a_crash_leaves_nothing_that_a_later_run_does_not_know(
     kernel.before = None
     changed(run_main(main, {"services": [MARK], "purge": "owned"}))
     assert kernel.save() == ["-A -f 7 -6 -s wlc", "-a -f 7 -6 -r [2001:db8::11]:0 -g -w 1"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(lambda reply: reply[: len(reply) // 2 | 1], id="cut"),
+        pytest.param(lambda dummy: b"", id="empty"),
+        pytest.param(lambda reply: reply[:16] + b"\xff" * (len(reply) - 16), id="garbled"),
+    ],
+)
+def test_no_reply_is_acted_upon_that_is_not_one(run_main: Any, kernel: Kernel, spoil: Callable[[bytes], bytes]) -> None:
+    """Each reply in turn: the run fails, and unless it has written already the table is as it was."""
+    more = {**DNS, "port": 54}
+    for number in itertools.count(1):
+        changed(run_main(main, {"services": [WEB, DNS], "purge": "owned"}))
+        before = kernel.save()
+        kernel.commands.clear()
+        replies = itertools.count(1)
+        kernel.mangle = lambda reply, replies=replies, number=number: spoil(reply) if next(replies) == number else reply
+        result = run_main(main, {"services": [WEB, more], "purge": "owned"})
+        kernel.mangle = None
+        if next(replies) <= number:  # there was no such reply
+            break
+        assert result["failed"], number
+        assert "\n" not in result["msg"]
+        assert kernel.writes or kernel.save() == before
+        assert "DEL_SERVICE" not in kernel.writes or set(WEB_LINES) < set(kernel.save())
+        changed(run_main(main, {"services": [WEB, more], "purge": "owned"}))
+    assert not result["failed"]
+    assert number > 20
 
 
 def test_what_is_recorded_is_there_before_the_kernel_is_asked(run_main: Any, kernel: Kernel) -> None:
