@@ -12,9 +12,10 @@ import os
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
+from ._encode import write_request
 from ._model import AF_INET6, Service
 from ._plan import REMOVALS, Operation, Plan, operation_line
-from ._wire import Request, write_request
+from ._wire import Request
 
 
 class Writer(Protocol):

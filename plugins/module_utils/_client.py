@@ -45,7 +45,7 @@ class Written(NamedTuple):
     errors: dict[int, int]
 
 
-#: The counts that ``_wire`` decodes, of a service (without a server key) or of one of its servers.
+#: The counts that ``_statistics`` decodes, of a service (without a server key) or of one of its servers.
 Statistics = dict[tuple[ServiceKey, Optional[ServerKey]], dict[str, dict[str, int]]]
 
 
@@ -178,7 +178,9 @@ class Client:
         request = _wire.read_request(_wire.GET_SERVICE)
         if statistics is None:
             return self._exchange(request, _wire.SERVICE, self._family, _wire.NLM_F_DUMP)
-        counted = self._exchange(request, _wire.COUNTED_SERVICE, self._family, _wire.NLM_F_DUMP)
+        from ._statistics import COUNTED_SERVICE  # for ipvs_info alone
+
+        counted = self._exchange(request, COUNTED_SERVICE, self._family, _wire.NLM_F_DUMP)
         statistics.update(((service.key, None), counts) for service, counts in counted)
         return [service for service, dummy in counted]
 
@@ -187,7 +189,9 @@ class Client:
         if statistics is None:
             listed = self._exchange(request, _wire.SERVERS[key.family], self._family, _wire.NLM_F_DUMP)
         else:
-            counted = self._exchange(request, _wire.COUNTED_SERVERS[key.family], self._family, _wire.NLM_F_DUMP)
+            from ._statistics import COUNTED_SERVERS
+
+            counted = self._exchange(request, COUNTED_SERVERS[key.family], self._family, _wire.NLM_F_DUMP)
             statistics.update(((key, server.key), counts) for server, counts in counted)
             listed = [server for server, dummy in counted]
         servers = {server.key: server for server in listed}

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This file is private to the collection: nothing outside l4lb.ipvs may import it.
 
-"""Generic netlink messages of the IPVS family, bytes to values and back; no socket.
+"""Generic netlink messages of the IPVS family, bytes to values; requests that read. No socket.
 Sources: ``include/uapi/linux/ip_vs.h`` (IPVS_CMD_*, IPVS_*_ATTR_*), ``net/netfilter/ipvs/ip_vs_ctl.c`` (ip_vs_genl_*),
 RFC 3549. Numbers are in host order, but addresses, ports and the IPv4 netmask, which are in network order; the IPv6
 "netmask" is a prefix length in host order.
@@ -35,14 +35,12 @@ GENL_ID_CTRL = 16
 CTRL_GETFAMILY = 3
 _CTRL_FAMILY_ID, _CTRL_FAMILY_NAME = 1, 2
 
-_SERVICE, _DEST = 1, 2
-_SVC_AF, _SVC_PROTOCOL, _SVC_ADDR, _SVC_PORT, _SVC_FWMARK, _SVC_SCHED, _SVC_FLAGS, _SVC_TIMEOUT, _SVC_NETMASK = range(
-    1, 10
-)
-_SVC_STATS, _SVC_PE, _SVC_STATS64 = 10, 11, 12
-_DST_ADDR, _DST_PORT, _DST_FORWARD, _DST_WEIGHT, _DST_UPPER, _DST_LOWER = range(1, 7)
-_DST_ACTIVE, _DST_INACTIVE, _DST_PERSISTENT, _DST_STATS, _DST_FAMILY, _DST_STATS64 = range(7, 13)
-_DST_TUNNEL_TYPE, _DST_TUNNEL_PORT, _DST_TUNNEL_FLAGS = range(13, 16)
+CMD_SERVICE, CMD_DEST = 1, 2
+SVC_AF, SVC_PROTOCOL, SVC_ADDR, SVC_PORT, SVC_FWMARK, SVC_SCHED, SVC_FLAGS, SVC_TIMEOUT, SVC_NETMASK = range(1, 10)
+SVC_STATS, SVC_PE, SVC_STATS64 = 10, 11, 12
+DST_ADDR, DST_PORT, DST_FORWARD, DST_WEIGHT, DST_UPPER, DST_LOWER = range(1, 7)
+DST_ACTIVE, DST_INACTIVE, DST_PERSISTENT, DST_STATS, DST_FAMILY, DST_STATS64 = range(7, 13)
+DST_TUNNEL_TYPE, DST_TUNNEL_PORT, DST_TUNNEL_FLAGS = range(13, 16)
 _INFO_VERSION, _INFO_TABLE_SIZE = 1, 2
 
 _HEADER = struct.Struct("=IHHIIBBH")  # nlmsghdr and genlmsghdr
@@ -52,134 +50,55 @@ _ATTRIBUTE = struct.Struct("=HH")
 _BEGIN = 12  # bytes of a message in which all messages of a dump that look the same agree: up to the sequence number
 
 FORWARD_MASK = 0x7
-_htons = _ntohs = socket.htons  # the same exchange of bytes
+htons = ntohs = socket.htons  # the same exchange of bytes
 
 
-def _attribute(kind: int, payload: bytes) -> bytes:
+def attribute(kind: int, payload: bytes) -> bytes:
+    """An attribute with its header and its padding."""
     return _ATTRIBUTE.pack(4 + len(payload), kind) + payload + b"\0" * (-len(payload) % 4)
 
 
-def _u32(kind: int, number: int) -> bytes:
-    return struct.pack("=HHI", 8, kind, number)
+def text(kind: int, word: str) -> bytes:
+    """An attribute that holds a word."""
+    return attribute(kind, word.encode("ascii") + b"\0")
 
 
-def _u16(kind: int, number: int) -> bytes:
-    return struct.pack("=HHHxx", 6, kind, number)
-
-
-def _be16(kind: int, number: int) -> bytes:
-    return struct.pack("=HH", 6, kind) + struct.pack("!Hxx", number)
-
-
-def _text(kind: int, word: str) -> bytes:
-    return _attribute(kind, word.encode("ascii") + b"\0")
-
-
-#: What names a service, all in its nest, and a whole server, by the size of their addresses.
+#: What names a service, by the size of its address.
 _KEYS = {size: struct.Struct(f"=HH HHHxx HHHxx HH{size}s HHHxx") for size in (4, 16)}
 _MARK = struct.Struct("=HH HHHxx HHI")
-_SERVERS = {size: struct.Struct(f"=HHHxx HH{size}s HHHxx HHI HHI HHI HHI") for size in (4, 16)}
 
 
 def encode_key(key: ServiceKey) -> bytes:
     """The attribute that names a service. A fwmark of 0 is never sent: the kernel would take it for TCP 0.0.0.0:0."""
     mark, family, protocol, address, port = key
     if mark:
-        return _MARK.pack(_MARK.size, _SERVICE, 6, _SVC_AF, family, 8, _SVC_FWMARK, mark)
+        return _MARK.pack(_MARK.size, CMD_SERVICE, 6, SVC_AF, family, 8, SVC_FWMARK, mark)
     size = len(address)
     form = _KEYS[size]
     return form.pack(
-        form.size, _SERVICE, 6, _SVC_AF, family, 6, _SVC_PROTOCOL, protocol,
-        4 + size, _SVC_ADDR, address, 6, _SVC_PORT, _htons(port),
+        form.size, CMD_SERVICE, 6, SVC_AF, family, 6, SVC_PROTOCOL, protocol,
+        4 + size, SVC_ADDR, address, 6, SVC_PORT, htons(port),
     )  # fmt: skip
 
 
-def encode_service(service: Service) -> bytes:
-    """The attribute of a whole service. SET_SERVICE replaces everything but flags outside the mask, so the mask is full
-    and nothing is left out.
-    """
-    family = service.key.family
-    netmask = struct.pack("!I" if family == AF_INET else "=I", service.netmask)
-    body = (
-        encode_key(service.key)[4:]
-        + _text(_SVC_SCHED, service.scheduler)
-        + struct.pack("=HHII", 12, _SVC_FLAGS, service.flags, 0xFFFFFFFF)
-        + _u32(_SVC_TIMEOUT, service.timeout)
-        + _attribute(_SVC_NETMASK, netmask)
-    )
-    return _attribute(_SERVICE, body + _text(_SVC_PE, service.engine) if service.engine else body)
-
-
-def encode_server_key(key: ServerKey) -> bytes:
-    """The attributes that name a server. Without its family the kernel would read an IPv6 address as the service's
-    IPv4.
-    """
-    return _u16(_DST_FAMILY, key.family) + _attribute(_DST_ADDR, key.address) + _be16(_DST_PORT, key.port)
-
-
-def encode_server(server: Server) -> bytes:
-    """A whole server. SET_DEST resets the tunnel attributes that are left out, which is what a server without a tunnel
-    wants.
-    """
-    family, address, port = server.key
-    size = len(address)
-    body = _SERVERS[size].pack(
-        6, _DST_FAMILY, family, 4 + size, _DST_ADDR, address, 6, _DST_PORT, _htons(port),
-        8, _DST_FORWARD, server.forward, 8, _DST_WEIGHT, server.weight,
-        8, _DST_UPPER, server.upper, 8, _DST_LOWER, server.lower,
-    )  # fmt: skip
-    if not server.tunnel_type and not server.tunnel_flags:
-        return body
-    return (
-        body
-        + struct.pack("=HHBxxx", 5, _DST_TUNNEL_TYPE, server.tunnel_type)
-        + _be16(_DST_TUNNEL_PORT, server.tunnel_port)
-        + _u16(_DST_TUNNEL_FLAGS, server.tunnel_flags)
-    )
-
-
-class Request(NamedTuple):
-    """A command with its attributes; the socket adds family, flags and sequence number."""
-
-    command: int
-    attributes: bytes
-
-
-_REQUESTS: dict[str, tuple[int, Callable[[Any], bytes]]] = {
-    "add_service": (NEW_SERVICE, encode_service),
-    "edit_service": (SET_SERVICE, encode_service),
-    "remove_service": (DEL_SERVICE, lambda service: encode_key(service.key)),
-    "add_server": (NEW_DEST, encode_server),
-    "edit_server": (SET_DEST, encode_server),
-    "quiesce_server": (SET_DEST, encode_server),
-    "remove_server": (DEL_DEST, lambda server: encode_server_key(server.key)),
-}
-
-
-def write_request(action: str, key: ServiceKey, subject: Union[Service, Server]) -> Request:
-    """The request for one action of a plan on one service, or on one server of the service ``key``."""
-    command, encode = _REQUESTS[action]
-    if isinstance(subject, Service):
-        return Request(command, encode(subject))
-    return Request(command, encode_key(key) + _attribute(_DEST, encode(subject)))
+#: A command with its attributes; the socket adds family, flags and sequence number.
+Request = tuple[int, bytes]
 
 
 def read_request(command: int, key: Optional[ServiceKey] = None) -> Request:
     """GET_SERVICE of one service or (to dump) of all, GET_DEST (to dump) of a service's servers, GET_INFO."""
-    return Request(command, b"" if key is None else encode_key(key))
+    return command, b"" if key is None else encode_key(key)
 
 
 def message(request: Request, kind: int, flags: int, sequence: int) -> bytes:
     """The whole netlink message; ``kind`` is the family's number."""
-    size = HEADER_SIZE + len(request.attributes)
-    return (
-        _HEADER.pack(size, kind, flags | NLM_F_REQUEST, sequence, 0, request.command, VERSION, 0) + request.attributes
-    )
+    command, body = request
+    return _HEADER.pack(HEADER_SIZE + len(body), kind, flags | NLM_F_REQUEST, sequence, 0, command, VERSION, 0) + body
 
 
 def family_request(name: str) -> Request:
     """Ask the controller for a family's number; since kernel 5.12 this loads its module."""
-    return Request(CTRL_GETFAMILY, _text(_CTRL_FAMILY_NAME, name))
+    return CTRL_GETFAMILY, text(_CTRL_FAMILY_NAME, name)
 
 
 # replies
@@ -218,7 +137,7 @@ def error_number(buffer: Buffer, start: int, end: int) -> int:
     return -int(struct.unpack_from("=i", buffer, start + _NLMSG.size)[0])
 
 
-def _attributes(buffer: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+def attributes(buffer: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int]]:
     """(type, start and end of the payload) of every attribute."""
     offset = start
     while offset + 4 <= end:
@@ -339,11 +258,11 @@ class Decoder:
         if start > end:
             raise Malformed("generic netlink header cut short")
         entered = self._nest is None
-        for kind, first, last in _attributes(buffer, start, end):
+        for kind, first, last in attributes(buffer, start, end):
             if kind == self._nest:
                 entered = True
                 yield kind, first, first, False
-                for inner in _attributes(buffer, first, last):
+                for inner in attributes(buffer, first, last):
                     yield (*inner, True)
             else:
                 yield kind, first, last, self._nest is None
@@ -351,14 +270,15 @@ class Decoder:
             raise Malformed(f"netlink attribute {self._nest} missing")
 
 
-def _service_of(row: Row) -> Service:
+def service_of(row: Row) -> Service:
+    """The service that :data:`SERVICE_VALUES` tell."""
     family, protocol, packed, port, fwmark, scheduler, flags, timeout, netmask, engine = row
     if family not in (AF_INET, AF_INET6):
         raise Malformed(f"address family {family}")
     if fwmark:
         key = ServiceKey(fwmark, family, 0, b"", 0)
     else:
-        key = ServiceKey(0, family, protocol, packed[:4] if family == AF_INET else packed, _ntohs(port))
+        key = ServiceKey(0, family, protocol, packed[:4] if family == AF_INET else packed, ntohs(port))
     return normal_service(
         Service(
             key,
@@ -375,92 +295,47 @@ def _word(raw: bytes) -> str:
     return raw.split(b"\0", 1)[0].decode("ascii", "backslashreplace")
 
 
-def _server_of(row: Row, family: int) -> Server:
-    """The server that the row tells; a kernel that tells no family means the service's, ``family``."""
+def server_of(row: Row, family: int) -> Server:
+    """The server that :data:`SERVER_VALUES` tell; a kernel that tells no family means the service's, ``family``."""
     own, packed, port, forward, weight, upper, lower, kind, tunnel_port, tunnel_flags = row
     family = own or family
-    key = ServerKey(family, packed[:4] if family == AF_INET else packed, _ntohs(port))
+    key = ServerKey(family, packed[:4] if family == AF_INET else packed, ntohs(port))
     return normal_server(
-        Server(key, forward & FORWARD_MASK, weight, upper, lower, kind, _ntohs(tunnel_port), tunnel_flags)
+        Server(key, forward & FORWARD_MASK, weight, upper, lower, kind, ntohs(tunnel_port), tunnel_flags)
     )
 
 
-COUNTERS = ("connections", "packets_in", "packets_out", "bytes_in", "bytes_out")
-RATES = (
-    "connections_per_second",
-    "packets_in_per_second",
-    "packets_out_per_second",
-    "bytes_in_per_second",
-    "bytes_out_per_second",
-)
-
-
-def _statistics_of(stats: bytes) -> dict[str, dict[str, int]]:
-    numbers = {
-        kind: struct.unpack_from("=Q", stats, first)[0]
-        for kind, first, last in _attributes(stats, 0, len(stats))
-        if last - first == 8
-    }
-    return {
-        "counters": {name: numbers.get(i, 0) for i, name in enumerate(COUNTERS, 1)},
-        "rates": {name: numbers.get(i, 0) for i, name in enumerate(RATES, len(COUNTERS) + 1)},
-    }
-
-
-def _counted_service(row: Row) -> tuple[Service, dict[str, dict[str, int]]]:
-    return _service_of(row[:-1]), _statistics_of(row[-1])
-
-
-def _counted_server(row: Row, family: int) -> tuple[Server, dict[str, dict[str, int]]]:
-    *told, active, inactive, persistent, stats = row
-    connections = {"active": active, "inactive": inactive, "persistent": persistent}
-    return _server_of(tuple(told), family), {**_statistics_of(stats), "connections": connections}
-
-
 _ZERO_ADDRESS = b"\0" * 16
-_SERVICE_VALUES: tuple[tuple[int, str, Any], ...] = (
-    (_SVC_AF, "H", 0),
-    (_SVC_PROTOCOL, "H", 0),
-    (_SVC_ADDR, "16s", _ZERO_ADDRESS),
-    (_SVC_PORT, "H", 0),
-    (_SVC_FWMARK, "I", 0),
-    (_SVC_SCHED, "s", b""),
-    (_SVC_FLAGS, "8s", b"\0" * 8),
-    (_SVC_TIMEOUT, "I", 0),
-    (_SVC_NETMASK, "I", 0),
-    (_SVC_PE, "s", b""),
+SERVICE_VALUES: tuple[tuple[int, str, Any], ...] = (
+    (SVC_AF, "H", 0),
+    (SVC_PROTOCOL, "H", 0),
+    (SVC_ADDR, "16s", _ZERO_ADDRESS),
+    (SVC_PORT, "H", 0),
+    (SVC_FWMARK, "I", 0),
+    (SVC_SCHED, "s", b""),
+    (SVC_FLAGS, "8s", b"\0" * 8),
+    (SVC_TIMEOUT, "I", 0),
+    (SVC_NETMASK, "I", 0),
+    (SVC_PE, "s", b""),
 )
-_SERVER_VALUES: tuple[tuple[int, str, Any], ...] = (
-    (_DST_FAMILY, "H", 0),
-    (_DST_ADDR, "16s", _ZERO_ADDRESS),
-    (_DST_PORT, "H", 0),
-    (_DST_FORWARD, "I", 0),
-    (_DST_WEIGHT, "I", 0),
-    (_DST_UPPER, "I", 0),
-    (_DST_LOWER, "I", 0),
-    (_DST_TUNNEL_TYPE, "B", 0),
-    (_DST_TUNNEL_PORT, "H", 0),
-    (_DST_TUNNEL_FLAGS, "H", 0),
+SERVER_VALUES: tuple[tuple[int, str, Any], ...] = (
+    (DST_FAMILY, "H", 0),
+    (DST_ADDR, "16s", _ZERO_ADDRESS),
+    (DST_PORT, "H", 0),
+    (DST_FORWARD, "I", 0),
+    (DST_WEIGHT, "I", 0),
+    (DST_UPPER, "I", 0),
+    (DST_LOWER, "I", 0),
+    (DST_TUNNEL_TYPE, "B", 0),
+    (DST_TUNNEL_PORT, "H", 0),
+    (DST_TUNNEL_FLAGS, "H", 0),
 )
-_SERVER_COUNTS: tuple[tuple[int, str, Any], ...] = (
-    (_DST_ACTIVE, "I", 0),
-    (_DST_INACTIVE, "I", 0),
-    (_DST_PERSISTENT, "I", 0),
-    (_DST_STATS64, "s", b""),
-)
-
 #: Two wanted values at least: an ``itemgetter`` of one gives no tuple.
 FAMILY = Decoder(None, ((_CTRL_FAMILY_ID, "H", 0), (_CTRL_FAMILY_NAME, "s", b"")), tuple)
 INFO = Decoder(None, ((_INFO_VERSION, "I", 0), (_INFO_TABLE_SIZE, "I", 0)), tuple)
-#: A :class:`Service`; with :data:`COUNTED_SERVICE` a pair of it and its ``counters`` (64 bits) and ``rates``.
-SERVICE = Decoder(_SERVICE, _SERVICE_VALUES, _service_of)
-COUNTED_SERVICE = Decoder(_SERVICE, (*_SERVICE_VALUES, (_SVC_STATS64, "s", b"")), _counted_service)
-#: By the family of the service: a :class:`Server`; or a pair of it and its ``counters``, ``rates`` and ``connections``.
-SERVERS = {one: Decoder(_DEST, _SERVER_VALUES, partial(_server_of, family=one)) for one in (AF_INET, AF_INET6)}
-COUNTED_SERVERS = {
-    one: Decoder(_DEST, (*_SERVER_VALUES, *_SERVER_COUNTS), partial(_counted_server, family=one))
-    for one in (AF_INET, AF_INET6)
-}
+SERVICE = Decoder(CMD_SERVICE, SERVICE_VALUES, service_of)
+#: By the family of their service.
+SERVERS = {one: Decoder(CMD_DEST, SERVER_VALUES, partial(server_of, family=one)) for one in (AF_INET, AF_INET6)}
 
 
 def version_text(version: int) -> str:

@@ -19,7 +19,7 @@ import tables
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from plugins.module_utils import _client, _model, _plan, _wire
+from plugins.module_utils import _client, _encode, _model, _plan, _wire
 from plugins.module_utils._errors import Findings
 
 ROUNDS = 15
@@ -48,18 +48,18 @@ def datagrams(table: _model.Table) -> list[bytes]:
             key = server.key
             attributes = b"".join(
                 (
-                    _wire._attribute(1, key.address.ljust(16, b"\0")),
-                    _wire._be16(2, key.port),
-                    *(_wire._u32(kind, number) for kind, number in enumerate(server[1:3], 3)),
-                    _wire._attribute(13, b"\0") + _wire._be16(14, 0) + _wire._u16(15, 0),
-                    *(_wire._u32(kind, number) for kind, number in enumerate(server[3:5], 5)),
-                    *(_wire._u32(kind, 0) for kind in (7, 8, 9)),
-                    _wire._u16(11, key.family),
-                    _wire._attribute(10, statistics),
-                    _wire._attribute(12, statistics),
+                    _wire.attribute(1, key.address.ljust(16, b"\0")),
+                    _encode._be16(2, key.port),
+                    *(_encode._u32(kind, number) for kind, number in enumerate(server[1:3], 3)),
+                    _wire.attribute(13, b"\0") + _encode._be16(14, 0) + _encode._u16(15, 0),
+                    *(_encode._u32(kind, number) for kind, number in enumerate(server[3:5], 5)),
+                    *(_encode._u32(kind, 0) for kind in (7, 8, 9)),
+                    _encode._u16(11, key.family),
+                    _wire.attribute(10, statistics),
+                    _wire.attribute(12, statistics),
                 )
             )
-            request = _wire.Request(_wire.NEW_DEST, _wire._attribute(2, attributes))
+            request = _wire.NEW_DEST, _wire.attribute(2, attributes)
             messages.append(_wire.message(request, FAMILY, _wire.NLM_F_MULTI, 1))
         found.append(b"".join(messages))
     return found
@@ -91,7 +91,8 @@ def steps() -> dict[str, Callable[[], Any]]:
 
     def encode() -> int:
         return sum(
-            len(_wire.message(_wire.write_request(one.action, one.key, one.after), FAMILY, 0, 1)) for one in operations
+            len(_wire.message(_encode.write_request(one.action, one.key, one.after), FAMILY, 0, 1))
+            for one in operations
         )
 
     client = _client.Client.__new__(_client.Client)

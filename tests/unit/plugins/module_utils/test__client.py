@@ -10,7 +10,7 @@ from typing import Any, Callable
 
 import pytest
 
-from plugins.module_utils import _client, _wire
+from plugins.module_utils import _client, _encode, _wire
 from plugins.module_utils._client import Client, Written
 from plugins.module_utils._errors import Findings, Forbidden, IpvsError, KernelRefused, Unavailable
 from plugins.module_utils._model import ServiceKey, Table, parse_services
@@ -49,7 +49,7 @@ def requests(count: int) -> list[_wire.Request]:
     servers = [{"address": "198.51.100.11", "port": port, "forward": "nat"} for port in range(1, count + 1)]
     table = wanted({"address": "192.0.2.10", "port": 443, "servers": servers})
     operations = plan({}, table).operations[1:]
-    return [_wire.write_request(one.action, one.key, one.after) for one in operations]
+    return [_encode.write_request(one.action, one.key, one.after) for one in operations]
 
 
 # reading

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyroute2.netlink.generic.ipvs import ipvsmsg
 
-from plugins.module_utils import _wire
+from plugins.module_utils import _encode, _statistics, _wire
 from plugins.module_utils._model import AF_INET, AF_INET6, Entry, Server, ServerKey, Service, ServiceKey
 from tests.unit import fake_kernel, strategies
 
@@ -97,7 +97,7 @@ LITERALS: list[tuple[str, Service | Server, ServiceKey, int, str]] = [
 def test_requests_have_these_bytes(
     action: str, subject: Service | Server, key: ServiceKey, command: int, expected: str
 ) -> None:
-    request = _wire.write_request(action, key, subject)
+    request = _encode.write_request(action, key, subject)
     body = bytes.fromhex(expected)
     assert request == (command, body)
     header = struct.pack("<IHHIIBBH", 20 + len(body), 0x34, 0x5, 9, 0, command, 1, 0)
@@ -130,7 +130,7 @@ def test_reading_requests_have_these_bytes(request_: _wire.Request, kind: int, f
 @pytest.mark.parametrize("kind", [0, 2])
 def test_the_flags_of_a_foreign_tunnel_are_kept(kind: int) -> None:
     """SET_DEST resets what is left out, and another hand may have given flags to any type of tunnel."""
-    told = fake_kernel.attributes(_wire.encode_server(Server(RIP, 2, 1, 0, 0, kind, 0, 2)))
+    told = fake_kernel.attributes(_encode.encode_server(Server(RIP, 2, 1, 0, 0, kind, 0, 2)))
     assert (told[13], told[15]) == (bytes([kind]), struct.pack("=H", 2))
 
 
@@ -202,7 +202,7 @@ def nested(data: bytes) -> dict[int, dict[int, bytes]]:
 
 @given(strategies.services())
 def test_services_are_encoded_as_pyroute2_encodes_them(service: Service) -> None:
-    ours = _wire.write_request("add_service", service.key, service).attributes
+    ours = _encode.write_request("add_service", service.key, service)[1]
     theirs = pyroute2_bytes(("IPVS_CMD_ATTR_SERVICE", pyroute2_service(service)))
     assert nested(ours) == nested(theirs)
 
@@ -210,7 +210,7 @@ def test_services_are_encoded_as_pyroute2_encodes_them(service: Service) -> None
 @given(strategies.entries())
 def test_servers_are_encoded_as_pyroute2_encodes_them(entry: Entry) -> None:
     for server in entry.servers.values():
-        ours = _wire.write_request("add_server", entry.service.key, server).attributes
+        ours = _encode.write_request("add_server", entry.service.key, server)[1]
         theirs = pyroute2_bytes(
             ("IPVS_CMD_ATTR_SERVICE", pyroute2_key(entry.service.key)), ("IPVS_CMD_ATTR_DEST", pyroute2_server(server))
         )
@@ -321,9 +321,9 @@ def test_statistics_have_64_bits() -> None:
     rates = {f"{name}_per_second": 2**40 + 5 + i for i, name in enumerate(names)}
     service, server = Service(WEB, "rr", 0, 0, 0xFFFFFFFF, ""), Server(RIP, 0, 1, 0, 0, 0, 0, 0)
     told = {"counters": counters, "rates": rates}
-    assert read(_wire.COUNTED_SERVICE, service_reply(service)) == [(service, told)]
+    assert read(_statistics.COUNTED_SERVICE, service_reply(service)) == [(service, told)]
     told["connections"] = {"active": 5, "inactive": 6, "persistent": 7}
-    assert read(_wire.COUNTED_SERVERS[AF_INET], server_reply(server)) == [(server, told)]
+    assert read(_statistics.COUNTED_SERVERS[AF_INET], server_reply(server)) == [(server, told)]
 
 
 def test_a_kernel_without_a_servers_family_means_the_services() -> None:
@@ -460,7 +460,12 @@ def test_a_service_of_no_family_is_refused() -> None:
 
 def read_all(data: bytes) -> None:
     """Every decoder over a message, where nothing but Malformed may be raised."""
-    decoders = [_wire.SERVICE, _wire.COUNTED_SERVICE, _wire.SERVERS[AF_INET6], _wire.COUNTED_SERVERS[AF_INET]]
+    decoders = [
+        _wire.SERVICE,
+        _statistics.COUNTED_SERVICE,
+        _wire.SERVERS[AF_INET6],
+        _statistics.COUNTED_SERVERS[AF_INET],
+    ]
     for decoder in (*decoders, _wire.FAMILY, _wire.INFO):
         with contextlib.suppress(_wire.Malformed):
             read(decoder, data)
