@@ -27,6 +27,7 @@ AF_INET6 = int(socket.AF_INET6)
 FAMILIES = {"ipv4": AF_INET, "ipv6": AF_INET6}
 PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 FORWARDS = {"nat": 0, "tun": 2, "dr": 3}
+_NAT, _TUN = FORWARDS["nat"], FORWARDS["tun"]
 TUNNEL_TYPES = {"ipip": 0, "gue": 1, "gre": 2}
 TUNNEL_CHECKSUMS = {"none": 0, "csum": 1, "remcsum": 2}
 #: Schedulers of kernels 4.18 to 7.2; each is a module named ip_vs_<scheduler>.
@@ -137,7 +138,7 @@ def normal_service(service: Service) -> Service:
 
 def normal_server(server: Server) -> Server:
     """``server`` as the model compares it: tunnel attributes mean nothing unless it is reached through a tunnel."""
-    if server.forward == FORWARDS["tun"] or server[-3:] == (0, 0, 0):
+    if server.forward == _TUN or server[-3:] == (0, 0, 0):
         return server
     return server._replace(tunnel_type=0, tunnel_port=0, tunnel_flags=0)
 
@@ -364,7 +365,7 @@ def make_server(
     if lower > upper:
         findings.problem(_at(path, "lower_threshold"), f"must not be above upper_threshold ({upper})", lower)
     _check_place(key, identity, method, path, findings)
-    if method == FORWARDS["tun"]:
+    if method == _TUN:
         return Server(identity, method, weight, upper, lower, *_tunnel(given, base, path, findings))
     for name in _TUNNEL_NAMES:
         if name in given:
@@ -374,16 +375,17 @@ def make_server(
 
 def _check_place(key: ServiceKey, identity: ServerKey, method: int, path: str, findings: Findings) -> None:
     """What a service asks of its servers' addresses and ports."""
-    if method != FORWARDS["nat"] and not key.fwmark and identity.port != key.port:
+    family, address, port = identity
+    if method != _NAT and not key.fwmark and port != key.port:
         rule = (
             f"must be the service's port {key.port} with forward {word_of(FORWARDS, method)}, which does not rewrite it"
         )
-        findings.problem(_at(path, "port"), rule, identity.port)
-    if method != FORWARDS["tun"] and identity.family != key.family:
+        findings.problem(_at(path, "port"), rule, port)
+    if method != _TUN and family != key.family:
         findings.problem(
             _at(path, "address"), "must be of its service's family; only forward tun mixes", server_text(identity)
         )
-    if identity.address == key.address and identity.port == key.port:
+    if address == key.address and port == key.port:
         findings.problem(_at(path, "address"), "is the service itself", server_text(identity))
 
 
@@ -548,7 +550,7 @@ def _weigh(service: Service, servers: Mapping[ServerKey, Server], path: str, fin
         findings.warning(where, "no servers: connections will be refused")
     elif not total:
         findings.warning(where, "every weight is 0: new connections will be refused")
-    if service.flags & FLAG_ONE_PACKET and any(server.forward == FORWARDS["nat"] for server in servers.values()):
+    if service.flags & FLAG_ONE_PACKET and any(server.forward == _NAT for server in servers.values()):
         findings.warning(
             where, "one_packet with forward nat: no connection is kept by which answers could be translated"
         )

@@ -87,7 +87,8 @@ def plan(
     additions: list[Operation] = []
     edits: list[Operation] = []
     quiesced: list[Operation] = []
-    for key in sorted(wanted):
+    # of a table that is as it shall be, each entry costs one comparison
+    for key in sorted(key for key, entry in wanted.items() if current.get(key) != entry):
         entry, live = wanted[key], current.get(key)
         if live is None:
             additions.append(Operation("add_service", key, None, entry.service))
