@@ -11,12 +11,16 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
+import functools
 import importlib
+import itertools
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -31,8 +35,10 @@ PLUGINS = "ansible_collections.l4lb.ipvs.plugins"
 STATE = Path("/run/l4lb-ipvs")
 TRACE = HERE / "trace"
 NAMESPACE = "faults"
+CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
 PATIENCE = 30  # seconds for what is waited for
+MOST_TOLD = 65536  # bytes of a result, however large the table
 
 Lines = set[str]
 
@@ -212,6 +218,41 @@ def written() -> list[str]:
     return found
 
 
+def with_socket(**methods: Callable[..., Any]) -> Callable[[], None]:
+    """For ``before``: the module's socket has these methods. Each is called with the one whose place it takes, then
+    with the arguments.
+    """
+
+    def before() -> None:
+        usual = socket.socket
+
+        class Socket(usual):  # type: ignore[valid-type, misc]
+            pass
+
+        for name, method in methods.items():
+            setattr(
+                Socket,
+                name,
+                lambda self, *arguments, name=name, method=method: method(
+                    functools.partial(getattr(usual, name), self), *arguments
+                ),
+            )
+        socket.socket = Socket  # type: ignore[misc]
+
+    return before
+
+
+def writes_in(data: bytes) -> list[str]:
+    """The commands to change something among the messages of one send."""
+    found = []
+    while data:
+        size, kind = int.from_bytes(data[:4], sys.byteorder), int.from_bytes(data[4:6], sys.byteorder)
+        if kind > GENERIC_CONTROLLER and data[16] in WRITES:
+            found.append(WRITES[data[16]])
+        data = data[size + 3 & ~3 :]
+    return found
+
+
 # the witness
 
 
@@ -221,8 +262,8 @@ def command(*argv: str, data: Optional[str] = None) -> str:
     return done.stdout
 
 
-def inside(*argv: str, data: Optional[str] = None) -> str:
-    return command("ip", "netns", "exec", NAMESPACE, *argv, data=data)
+def inside(*argv: str, data: Optional[str] = None, namespace: str = NAMESPACE) -> str:
+    return command("ip", "netns", "exec", namespace, *argv, data=data)
 
 
 def table() -> Lines:
@@ -274,6 +315,30 @@ def process(work: Callable[[], object]) -> Iterator[int]:
         os.waitpid(child, 0)
 
 
+@contextlib.contextmanager
+def forbidden(module: str) -> Iterator[None]:
+    """modprobe(8) fails to load the module."""
+    path = Path("/etc/modprobe.d/l4lb-faults.conf")
+    path.write_text(f"install {module} /bin/false\n")
+    try:
+        yield
+    finally:
+        path.unlink()
+
+
+def without_module(module: str) -> None:
+    """For ``before``, with the name given: this process finds no such module under /lib/modules."""
+    here = Path("/lib/modules") / os.uname().release
+    copy = HERE / f"without-{module}"
+    copy.mkdir(exist_ok=True)
+    for name in ("modules.dep", "modules.builtin"):
+        lines = (here / name).read_text().splitlines(keepends=True)
+        (copy / name).write_text("".join(line for line in lines if f"/{module}.ko" not in line.split(":")[0]))
+    assert ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS) == 0
+    command("mount", "--make-rprivate", "/")
+    command("mount", "--bind", str(copy), str(here))
+
+
 # the faults
 
 
@@ -309,18 +374,50 @@ def test_controller_that_hangs_up() -> None:
 def test_scheduler_that_cannot_be_loaded() -> None:
     """The kernel has the module and cannot load it, which no look beforehand tells: nothing is removed."""
     check_converges(OLD)
-    forbidden = Path("/etc/modprobe.d/l4lb-faults.conf")
-    forbidden.write_text("install ip_vs_sed /bin/false\n")
-    try:
+    with forbidden("ip_vs_sed"):
         result = refused([service(90, [11]), service(91, [11], scheduler="sed")], trace=True)
-    finally:
-        forbidden.unlink()
     assert result["msg"].startswith("the kernel refused -A -t 192.0.2.10:91 -s sed: "), result["msg"]
     assert "ip_vs_sed" in result["msg"], result["msg"]
     assert "-A -t 192.0.2.10:90 -s wlc" in result["outcome"]["applied"], result
     assert "-D -t 192.0.2.10:80" in result["outcome"]["not_attempted"], result
     assert not [command for command in written() if command.startswith("DEL")], written()
     assert table() == FOREIGN | lines_of([*OLD, service(90, [11])])
+    check_converges(NEW)
+
+
+def test_scheduler_that_is_not_there() -> None:
+    """The kernel does not have the module, which is seen before anything is written."""
+    check_converges(OLD)
+    for check in (True, False):
+        result = refused(
+            [*NEW, service(91, [11], scheduler="fo")],
+            check=check,
+            trace=True,
+            before=functools.partial(without_module, "ip_vs_fo"),
+        )
+        told = "-A -t 192.0.2.10:91 -s fo: the module ip_vs_fo is not available in this kernel"
+        assert told in result["msg"], result
+        assert not written()
+    assert table() == FOREIGN | lines_of(OLD)
+
+
+def test_host_without_ipvs() -> None:
+    """ip_vs is not there, or is and cannot be loaded."""
+    inside("ipvsadm", "-C")
+    names = [line.split()[0] for line in command("lsmod").splitlines() if line.startswith("ip_vs")]
+    command("modprobe", "-r", *sorted(names, key=len, reverse=True))
+    try:
+        for check in (True, False):
+            result = refused(NEW, check=check, before=functools.partial(without_module, "ip_vs"))
+            assert result["msg"].startswith("the kernel module ip_vs is not loaded"), result
+        with forbidden("ip_vs"):
+            result = refused(NEW)
+        assert "ip_vs is not loaded and cannot be loaded" in result["msg"], result
+        assert "install the kernel's modules" in result["msg"], result
+        assert not Path("/sys/module/ip_vs").exists()
+    finally:
+        command("modprobe", "ip_vs")
+        restore(FOREIGN)
     check_converges(NEW)
 
 
@@ -374,6 +471,71 @@ def test_another_deletes_first() -> None:
     assert not result.get("failed"), result
     assert "-a -t 192.0.2.10:80 -r 198.51.100.11:80 -g -w 5" in result["operations"], result
     check_converges(NEW)
+
+
+def test_another_never_gives_way() -> None:
+    """A server that another takes away whenever it is to be changed, and puts back whenever it is to be added."""
+    its = ("-t", "192.0.2.10:80", "-r", "198.51.100.11:80")
+    turns = itertools.cycle([("-d", *its), ("-a", *its, "-m", "-w", "9")])
+
+    def send(usual: Callable[[bytes], int], data: bytes) -> int:
+        if writes_in(data):
+            command("ipvsadm", *next(turns))
+        return usual(data)
+
+    check_converges(OLD)
+    wanted = [service(80, [11, 12, 13], weight=5)]
+    result = refused(wanted, before=with_socket(send=send))
+    assert "-r 198.51.100.11:80" in result["msg"], result
+    assert "another writer is changing the table" in result["msg"], result
+    assert "-e -t 192.0.2.10:80 -r 198.51.100.12:80 -g -w 5" in result["outcome"]["applied"], result
+    assert "-D -t 192.0.2.10:81" in result["outcome"]["not_attempted"], result
+    check_lock_is_free()
+    check_converges(wanted)
+
+
+def test_a_service_vanishes_while_it_is_read() -> None:
+    """The kernel answers for the servers of a service that is gone as it does for one that has none. Whenever it goes,
+    it is found to be gone, and its servers with it.
+    """
+    check_converges(OLD)
+    run(OLD, check=True, trace=True)
+    for number in range(1, len(traced("sendto"))):  # after the last it has been read
+        one = Run(OLD, check=True, inject=[f"sendto:signal=SIGSTOP:when={number}"])
+        one.wait_until_stopped()
+        inside("ipvsadm", "-D", "-t", "192.0.2.10:81")
+        one.go_on()
+        result = one.result()
+        assert set(result["operations"]) == lines_of(OLD[1:]), (number, result)
+        restore(lines_of(OLD[1:]))
+
+
+def test_an_entry_is_lost_after_the_writing() -> None:
+    """The kernel has said yes, and does not have it: the reading back tells."""
+    check_converges(OLD)
+    run(NEW, check=True, trace=True)
+    reading = len(traced("sendto"))
+    one = Run(NEW, inject=[f"sendto:signal=SIGSTOP:when={reading + 2}"])  # additions, removals
+    one.wait_until_stopped()
+    inside("ipvsadm", "-D", "-t", "192.0.2.10:82")
+    one.go_on()
+    result = one.result()
+    assert result.get("failed"), result
+    assert result["changed"], result
+    assert result["msg"] == "the kernel accepted -A -t 192.0.2.10:82 -s wlc but holds nothing", result
+    assert result["differences"][1]["operation"] == "-a -t 192.0.2.10:82 -r 198.51.100.11:82 -g -w 1", result
+    check_converges(NEW)
+
+
+def test_the_services_of_others_need_the_word_all() -> None:
+    check_converges(OLD)
+    for purge in ("none", "owned"):
+        result = run([service(80, [11])], purge=purge, check=True)
+        assert "192.0.2.99" not in str(result), result
+    result = run([service(80, [11])], purge="all", check=True)
+    assert {f"-D -t 192.0.2.99:{port}" for port in range(1, 4)} < set(result["operations"]), result
+    assert set(result["diff"]["before"].splitlines()) >= FOREIGN, result
+    assert table() == FOREIGN | lines_of(OLD)
 
 
 def test_kube_proxy_is_not_fought() -> None:
@@ -445,6 +607,82 @@ def test_no_reply() -> None:
     check_converges(NEW)
 
 
+def garbled(buffer: bytearray, size: int) -> int:
+    """All but the header of the first message."""
+    buffer[16:size] = b"\xff" * (size - 16)
+    return size
+
+
+def dropped(dummy_buffer: bytearray, dummy_size: int) -> int:
+    raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
+
+
+#: What the module receives in the place of a reply.
+BAD_REPLIES: dict[str, Callable[[bytearray, int], int]] = {
+    "cut": lambda dummy_buffer, size: size // 2 | 1,  # an odd number is not the end of a message
+    "empty": lambda dummy_buffer, dummy_size: 0,
+    "garbled": garbled,
+    "dropped": dropped,
+    "long": lambda dummy_buffer, dummy_size: 1 << 20,  # MSG_TRUNC: of which the buffer has taken what fits
+}
+
+
+def spoiling(number: int, spoil: Optional[Callable[[bytearray, int], int]]) -> Callable[[], None]:
+    """For ``before``: the reply of this number is spoiled, or without ``spoil`` lost without a word, and no reply is
+    waited for longer than a second.
+    """
+    received = itertools.count(1)
+
+    def receive(usual: Callable[..., int], buffer: bytearray, *arguments: int) -> int:
+        size = usual(buffer, *arguments)
+        if next(received) != number:
+            return size
+        return spoil(buffer, size) if spoil else usual(buffer, *arguments)
+
+    def before() -> None:
+        client = importlib.import_module(f"{PLUGINS}.module_utils._client").Client
+        client.__init__.__defaults__ = (1,)
+        with_socket(recv_into=receive)()
+
+    return before
+
+
+def replies() -> tuple[int, int]:
+    """How many replies a run from OLD to NEW gets before it writes, and in all; the table is OLD again."""
+    counts = []
+    for check in (True, False):
+        run(NEW, check=check, trace=True)
+        counts.append(len(traced("recvfrom")))
+    check_converges(OLD)
+    return counts[0], counts[1]
+
+
+def test_bad_replies() -> None:
+    """Each reply in turn is bad in the next way: the run fails in one sentence, and what it has not read it has not
+    acted upon.
+    """
+    check_converges(OLD)
+    reading, most = replies()
+    for number, name in zip(range(1, most + 1), itertools.cycle(BAD_REPLIES)):
+        result = refused(NEW, before=spoiling(number, BAD_REPLIES[name]))
+        assert "\n" not in result["msg"], (name, number, result)
+        if number <= reading:
+            assert table() == FOREIGN | lines_of(OLD), (name, number, table())
+            continue
+        check_safe(lines_of(OLD), lines_of(NEW))
+        check_lock_is_free()
+        check_converges(NEW)
+        run(OLD)
+
+
+def test_interrupted_calls() -> None:
+    """Every second system call is interrupted by a signal, and done again."""
+    check_converges(OLD)
+    run(NEW, inject=[f"{call}:error=EINTR:when=1+2" for call in ("sendto", "recvfrom")])
+    assert "EINTR" in TRACE.read_text()
+    assert table() == FOREIGN | lines_of(NEW)
+
+
 def test_short_receive_buffer() -> None:
     """The smallest buffer the kernel gives: reading and writing work, and a batch of refusals that does not fit in it
     fails in a sentence.
@@ -477,7 +715,7 @@ def test_mass_removal_is_refused() -> None:
             result = refused(services, check=check, max_removals="25%")
             assert told in result["msg"], result
             assert result["operations"][-1].startswith("... and "), result["operations"][-1]
-            assert len(json.dumps(result)) < 50_000
+            assert len(json.dumps(result)) < MOST_TOLD
     assert table() == FOREIGN | lines_of(many)
 
 
