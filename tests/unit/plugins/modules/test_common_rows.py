@@ -240,7 +240,7 @@ def bad_lists(one: Subject) -> Iterator[tuple[str, Any, str]]:
         if place:
             yield row, [one.item, put(one.item, place, value)], rf"^{one.option}\[1\]{re.escape(path(place))}: {rule}"
     for row, value in (("C04-null", None), ("C04-empty-string", "")):
-        for place in {one.address, one.integer}:
+        for place in dict.fromkeys((one.address, one.integer)):
             rule = "must not be empty|must be a string|must be a decimal integer"
             yield (
                 f"{row}-{place[0]}",
