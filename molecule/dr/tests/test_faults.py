@@ -65,10 +65,10 @@ def test_f18_no_vip_without_its_sysctls(scenario, unprepared, name):
         run = site(scenario)
     finally:
         unprepared.check_output(take_back)
+    held = unprepared.check_output("ip -oneline address show")
+    assert [vip for vip in VIPS if vip in held] == [], run.output
     assert run.status != 0, run.output
     assert [words for words in told if words not in run.output] == [], run.output
-    held = unprepared.check_output("ip -oneline address show")
-    assert [vip for vip in VIPS if vip in held] == []
     assert not unprepared.file(DROPIN).exists
 
 
