@@ -40,6 +40,13 @@ def session(task: Task) -> Iterator[Optional[Client]]:
         yield client
 
 
+def new_register() -> Register:
+    """The record of what is ours, imported here: a run that neither adds nor purges does without."""
+    from ._ownership import Register
+
+    return Register()
+
+
 def converge(
     task: Task,
     read: Callable[[Client], Table],

@@ -138,7 +138,7 @@ def normal_service(service: Service) -> Service:
 
 def normal_server(server: Server) -> Server:
     """``server`` as the model compares it: tunnel attributes mean nothing unless it is reached through a tunnel."""
-    if server.forward == _TUN or server[-3:] == (0, 0, 0):
+    if server.forward == _TUN:
         return server
     return server._replace(tunnel_type=0, tunnel_port=0, tunnel_flags=0)
 
@@ -427,7 +427,7 @@ def parse_key(value: object, path: str, findings: Findings) -> Optional[ServiceK
 
 #: Servers of a table that were parsed, by what was written: the same server stands under many services. The bytes of
 #: its dict, the default forward and the default port if it needs one; in these bytes, 1 and true are not the same.
-Known = dict[tuple[bytes, str, int], Optional[Server]]
+Known = dict[Optional[tuple[bytes, str, int]], Server]
 _MARSHAL = 2  # the last version without references: what is written alike gives the same bytes
 
 
@@ -454,10 +454,9 @@ def _quiet_entry(value: object, known: Known) -> Optional[Entry]:
     forward = given.get("forward", DEFAULT_FORWARD)
     servers: dict[ServerKey, Server] = {}
     for item in items:
-        server = _quiet_server(item, forward, key.port, known)
+        server = _quiet_server(item, key, forward, findings, known)
         if server is None:
             return None
-        _check_place(key, server.key, server.forward, "", findings)
         servers[server.key] = server
     _weigh(service, servers, "", findings)
     if findings.problems or findings.warnings or len(servers) != len(items):
@@ -465,32 +464,23 @@ def _quiet_entry(value: object, known: Known) -> Optional[Entry]:
     return Entry(service, servers)
 
 
-def _quiet_server(item: object, forward: str, port: int, known: Known) -> Optional[Server]:
-    """The server that nothing is to be told about but its place in a service with this default ``forward`` and
-    ``port``, else ``None``.
-    """
-    if not isinstance(item, dict):
-        return None
-    if "port" in item:
-        port = 0  # whatever the service's
+def _quiet_server(item: Any, key: ServiceKey, forward: str, findings: Findings, known: Known) -> Optional[Server]:
+    """The server of the service ``key``; ``None`` if more is to be told about it than ``findings`` take."""
     try:
-        written = marshal.dumps(item, _MARSHAL), forward, port
-    except ValueError:  # it holds other types than JSON has
-        return _plain_server(item, forward, port)
-    if written not in known:
-        known[written] = _plain_server(item, forward, port)
-    return known[written]
-
-
-def _plain_server(item: object, forward: str, port: int) -> Optional[Server]:
+        written = marshal.dumps(item, _MARSHAL), forward, 0 if "port" in item else key.port
+    except (TypeError, ValueError):  # no dict, or with other types in it than JSON has
+        written = None
+    server = known.get(written)
+    if server is not None:
+        _check_place(key, server.key, server.forward, "", findings)
+        return server
     given = _good_server(item)
     if given is None:
         return None
-    findings = Findings()
-    # as one of a firewall mark of its own family, which asks nothing of a server's place
-    family = AF_INET if len(given["address"]) == 4 else AF_INET6
-    server = make_server(ServiceKey(1, family, 0, b"", port), given, None, forward, "", findings)
-    return None if findings.problems or findings.warnings else server
+    server = make_server(key, given, None, forward, "", findings)
+    if written and not findings.problems and not findings.warnings:
+        known[written] = server
+    return server
 
 
 def _told_entry(value: object, path: str, findings: Findings) -> Optional[Entry]:

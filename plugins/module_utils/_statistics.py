@@ -55,10 +55,10 @@ def _counted_service(row: Row) -> tuple[Service, dict[str, dict[str, int]]]:
     return service_of(row[:-1]), _statistics_of(row[-1])
 
 
-def _counted_server(row: Row, family: int) -> tuple[Server, dict[str, dict[str, int]]]:
+def _counted_server(family: int, row: Row) -> tuple[Server, dict[str, dict[str, int]]]:
     *told, active, inactive, persistent, stats = row
     connections = {"active": active, "inactive": inactive, "persistent": persistent}
-    return server_of(tuple(told), family), {**_statistics_of(stats), "connections": connections}
+    return server_of(family, tuple(told)), {**_statistics_of(stats), "connections": connections}
 
 
 _SERVER_COUNTS: tuple[tuple[int, str, Any], ...] = (
@@ -72,6 +72,6 @@ _SERVER_COUNTS: tuple[tuple[int, str, Any], ...] = (
 #: a server ``connections``, too.
 COUNTED_SERVICE = Decoder(CMD_SERVICE, (*SERVICE_VALUES, (SVC_STATS64, "s", b"")), _counted_service)
 COUNTED_SERVERS = {
-    one: Decoder(CMD_DEST, (*SERVER_VALUES, *_SERVER_COUNTS), partial(_counted_server, family=one))
+    one: Decoder(CMD_DEST, (*SERVER_VALUES, *_SERVER_COUNTS), partial(_counted_server, one))
     for one in (AF_INET, AF_INET6)
 }

@@ -295,14 +295,15 @@ def _word(raw: bytes) -> str:
     return raw.split(b"\0", 1)[0].decode("ascii", "backslashreplace")
 
 
-def server_of(row: Row, family: int) -> Server:
+def server_of(family: int, row: Row) -> Server:
     """The server that :data:`SERVER_VALUES` tell; a kernel that tells no family means the service's, ``family``."""
     own, packed, port, forward, weight, upper, lower, kind, tunnel_port, tunnel_flags = row
     family = own or family
     key = ServerKey(family, packed[:4] if family == AF_INET else packed, ntohs(port))
-    return normal_server(
-        Server(key, forward & FORWARD_MASK, weight, upper, lower, kind, ntohs(tunnel_port), tunnel_flags)
-    )
+    forward &= FORWARD_MASK
+    if kind or tunnel_port or tunnel_flags:
+        return normal_server(Server(key, forward, weight, upper, lower, kind, ntohs(tunnel_port), tunnel_flags))
+    return Server(key, forward, weight, upper, lower, 0, 0, 0)
 
 
 _ZERO_ADDRESS = b"\0" * 16
@@ -335,7 +336,7 @@ FAMILY = Decoder(None, ((_CTRL_FAMILY_ID, "H", 0), (_CTRL_FAMILY_NAME, "s", b"")
 INFO = Decoder(None, ((_INFO_VERSION, "I", 0), (_INFO_TABLE_SIZE, "I", 0)), tuple)
 SERVICE = Decoder(CMD_SERVICE, SERVICE_VALUES, service_of)
 #: By the family of their service.
-SERVERS = {one: Decoder(CMD_DEST, SERVER_VALUES, partial(server_of, family=one)) for one in (AF_INET, AF_INET6)}
+SERVERS = {one: Decoder(CMD_DEST, SERVER_VALUES, partial(server_of, one)) for one in (AF_INET, AF_INET6)}
 
 
 def version_text(version: int) -> str:

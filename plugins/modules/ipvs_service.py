@@ -92,10 +92,9 @@ operations:
 from typing import Any
 
 from ..module_utils import _argspec, _model, _text
-from ..module_utils._converge import converge
+from ..module_utils._converge import converge, new_register
 from ..module_utils._errors import Findings
 from ..module_utils._module import Task, run_module
-from ..module_utils._ownership import Register
 from ..module_utils._plan import Plan, plan
 
 ARGUMENT_SPEC = {**_argspec.SERVICE_KEY, **_argspec.SERVICE_OPTIONS, **_argspec.STATE}
@@ -113,7 +112,7 @@ def run(task: Task) -> dict[str, Any]:
         task.conclude(findings)
         return plan(table, {key: _model.Entry(service, {})})
 
-    register = Register if task.params["state"] == "absent" else None
+    register = new_register if task.params["state"] == "absent" else None
     result = converge(task, lambda client: client.entry(key), decide, register)
     predicted = result.pop("plan").predicted
     if key in predicted:

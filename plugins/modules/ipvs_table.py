@@ -182,15 +182,12 @@ operations:
 """
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..module_utils import _model, _policy, _tablespec
-from ..module_utils._converge import converge
+from ..module_utils._converge import converge, new_register
 from ..module_utils._module import Task, run_module
 from ..module_utils._plan import Plan, capped, plan
-
-if TYPE_CHECKING:
-    from ..module_utils._ownership import Register
 
 ARGUMENT_SPEC = _tablespec.TABLE
 SOURCES = ("services", "src")
@@ -203,12 +200,7 @@ def run(task: Task) -> dict[str, Any]:
         from ..module_utils._owners import refuse_others
 
         refuse_others()
-
-    @cache
-    def register() -> Register:
-        from ..module_utils._ownership import Register  # a run that neither adds nor purges does without
-
-        return Register()
+    register = cache(new_register)
 
     def decide(table: _model.Table) -> Plan:
         if absent:

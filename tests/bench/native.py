@@ -27,7 +27,7 @@ SIZE = "K"
 FAMILY = 30
 DONE = struct.pack("=IHHIIi", 20, _wire.NLMSG_DONE, _wire.NLM_F_MULTI, 1, 0, 0)
 #: The most that each step may cost: what it did with Python 3.11, and a third more.
-BOUNDS = {"validate": 6.0, "plan": 2.1, "plan of a second run": 0.45, "encode": 3.9, "read": 4.9}
+BOUNDS = {"validate": 4.9, "plan": 2.0, "plan of a second run": 0.2, "encode": 2.8, "read": 3.3}
 
 
 def calibration() -> int:
