@@ -103,13 +103,13 @@ def plan(
                 drained = found.weight > 0 and server.weight == 0
                 operation = Operation("quiesce_server" if drained else "edit_server", key, found, server)
                 (quiesced if drained else edits).append(operation)
-    gone = sorted(key for key in set(unwanted_services) if key in current)
+    gone = {key for key in unwanted_services if key in current}
     removals = [
         Operation("remove_server", key, current[key].servers[server_key], None)
         for key, server_key in sorted(set(unwanted_servers))
         if key in current and key not in gone and server_key in current[key].servers
     ]
-    removals += [Operation("remove_service", key, current[key].service, None) for key in gone]
+    removals += [Operation("remove_service", key, current[key].service, None) for key in sorted(gone)]
     operations = tuple(additions + edits + quiesced + removals)
     return Plan(current, predict(current, operations), operations)
 

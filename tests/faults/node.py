@@ -19,6 +19,7 @@ import itertools
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -675,6 +676,34 @@ def test_bad_replies() -> None:
         run(OLD)
 
 
+def test_lost_replies() -> None:
+    """Each reply in turn is lost without a word, as no kernel does: the run waits for it in vain and says so, or what
+    was in it is found by reading again.
+    """
+    check_converges(OLD)
+    reading, most = replies()
+    outcomes = []
+    for number in range(1, most + 1):
+        begin = time.monotonic()
+        result = Run(NEW, before=spoiling(number, None)).result()
+        assert time.monotonic() - begin < PATIENCE, (number, result)
+        check_safe(lines_of(OLD), lines_of(NEW))
+        if not result.get("failed"):
+            outcomes.append("found")
+            assert table() == FOREIGN | lines_of(NEW), (number, result)
+        else:
+            outcomes.append("missed")
+            assert "\n" not in result["msg"], (number, result)
+            if number <= reading:
+                assert table() == FOREIGN | lines_of(OLD), (number, table())
+                continue
+        # what a run finds that it did not read, it takes for another's
+        inside("ipvsadm", "-C")
+        restore(FOREIGN)
+        run(OLD)
+    print(f"{outcomes.count('missed')} of {most} were missed")
+
+
 def test_interrupted_calls() -> None:
     """Every second system call is interrupted by a signal, and done again."""
     check_converges(OLD)
@@ -719,6 +748,39 @@ def test_mass_removal_is_refused() -> None:
     assert table() == FOREIGN | lines_of(many)
 
 
+def test_large_tables() -> None:
+    """10,000 services with five servers each, then 44,000 with one: built, the result short, and the second run sends
+    nothing that writes.
+    """
+    log = HERE / "writes"
+
+    def send(usual: Callable[[bytes], int], data: bytes) -> int:
+        with log.open("a") as lines:
+            lines.writelines(f"{name}\n" for name in writes_in(data))
+        return usual(data)
+
+    def large(count: int, width: int) -> list[dict[str, Any]]:
+        return [
+            {**service(1000 + number // 50, range(1, width + 1)), "address": f"192.0.2.{1 + number % 50}"}
+            for number in range(count)
+        ]
+
+    for count, width in ((10_000, 5), (44_000, 1)):
+        services = large(count, width)
+        for changed in (True, False):
+            log.write_text("")
+            begin = time.monotonic()
+            result = run(services, before=with_socket(send=send))
+            took = time.monotonic() - begin
+            told, writes = len(json.dumps(result)), len(log.read_text().splitlines())
+            print(f"{count} x {width}: {took:.1f} s, {writes} writes, {told} bytes told", flush=True)
+            assert result["changed"] == changed
+            assert writes == sum(result["counts"].values()), (writes, result["counts"])
+            assert bool(writes) == changed
+            assert told < MOST_TOLD
+        assert table() == FOREIGN | lines_of(services), len(table())
+
+
 def test_two_runs_at_once() -> None:
     """The second waits for the first and builds on what it made; one that waits too long names the holder."""
     module = importlib.import_module(f"{PLUGINS}.module_utils._module")
@@ -735,6 +797,123 @@ def test_two_runs_at_once() -> None:
     result = second.result()
     assert result["counts"] == {"add_service": 1, "add_server": 120}, result
     check_converges(LARGE)
+
+
+# edits under load
+
+
+CLIENTS, SERVERS = f"{NAMESPACE}-clients", f"{NAMESPACE}-servers"
+FLOWS = 100
+#: Connections of a piece of the load, and how many begin in a second.
+PIECE, RATE = 2000, 400
+BALANCED = {**service(80, [11, 12, 13], scheduler="mh"), "scheduler_flags": ["mh-port"], "forward": "nat"}
+#: Options of the service and of its first server, one after the other.
+GENTLE_EDITS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({}, {"weight": 7}),
+    ({}, {"upper_threshold": 20_000, "lower_threshold": 10_000}),
+    ({"scheduler_flags": ["mh-port"]}, {}),
+    ({"scheduler_flags": []}, {}),
+    ({"persistence_timeout": 300}, {}),
+    ({"persistence_timeout": 60, "persistence_netmask": 24}, {}),
+    ({"scheduler_flags": ["mh-fallback", "mh-port"]}, {"weight": 3}),
+]
+SCHEDULER_EDITS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"scheduler": name, "scheduler_flags": []}, {}) for name in ("wrr", "sh", "lc", "mh")
+]
+
+
+@contextlib.contextmanager
+def neighbours() -> Iterator[None]:
+    """Clients on one side of the namespace, on the other servers that answer on port 80, and their way through it."""
+    command("ip", "-n", NAMESPACE, "link", "del", "lan")
+    for namespace, wire, own, theirs in (
+        (CLIENTS, "out", "203.0.113.1/24", ["203.0.113.2/24"]),
+        (SERVERS, "lan", "198.51.100.1/24", [f"198.51.100.{last}/24" for last in (11, 12, 13)]),
+    ):
+        command("ip", "netns", "add", namespace)
+        command("ip", "-n", NAMESPACE, "link", "add", wire, "type", "veth", "peer", "name", wire, "netns", namespace)
+        for side, addresses in ((NAMESPACE, [own]), (namespace, theirs)):
+            for address in addresses:
+                command("ip", "-n", side, "address", "add", address, "dev", wire)
+            command("ip", "-n", side, "link", "set", wire, "up")
+        command("ip", "-n", namespace, "route", "add", "default", "via", own.partition("/")[0])
+    command("ip", "-n", NAMESPACE, "address", "add", "192.0.2.10/32", "dev", "lo")
+    inside("sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
+    serving = subprocess.Popen(["ip", "netns", "exec", SERVERS, "l4lb-serve", "tcp:80"])
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while ":80 " not in inside("ss", "-Hltn", namespace=SERVERS):
+            assert time.monotonic() < deadline, "the servers do not listen"
+            time.sleep(0.1)
+        yield
+    finally:
+        serving.kill()
+        serving.wait()
+        for namespace in (CLIENTS, SERVERS):
+            command("ip", "netns", "del", namespace)
+
+
+def opened(namespace: str) -> socket.socket:
+    """A connection from a network namespace to the service."""
+    enter = importlib.import_module(f"{PLUGINS}.module_utils._module")
+    enter.enter_namespace(namespace)
+    try:
+        return socket.create_connection(("192.0.2.10", 80), timeout=PATIENCE)
+    finally:
+        with open("/proc/1/ns/net") as home:
+            assert ctypes.CDLL(None, use_errno=True).setns(home.fileno(), 0) == 0
+
+
+def check_flows(flows: Sequence[socket.socket]) -> None:
+    """Each is answered."""
+    for flow in flows:
+        flow.sendall(b"\n")
+    for flow in flows:
+        assert flow.recv(100).endswith(b" 203.0.113.2\n")
+
+
+def edited_under_load(
+    pieces: int, edits: Sequence[tuple[dict[str, Any], dict[str, Any]]], flows: Sequence[socket.socket]
+) -> int:
+    """Edit a service again and again while so many pieces of a load are made to it, and others stay open -> how many
+    connections failed.
+    """
+    words = ["h2load", "--h1", "-n", str(PIECE), "-c", str(PIECE), "--rate-period", "50ms", "-r", str(RATE // 20)]
+    words = ["ip", "netns", "exec", CLIENTS, *words, "-N", f"{PATIENCE}s", "http://192.0.2.10/"]
+    done = failures = 0
+    begin = time.monotonic()
+    for dummy in range(pieces):
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as load:
+            while load.poll() is None:
+                options, of_server = edits[done % len(edits)]
+                first, *others = BALANCED["servers"]
+                result = run([{**BALANCED, **options, "servers": [{**first, **of_server}, *others]}], trace=True)
+                assert result["changed"], (done, result)
+                assert written(), result
+                assert set(written()) <= {"SET_SERVICE", "SET_DEST"}, (written(), result)
+                check_flows(flows)
+                done += 1
+            assert load.stdout is not None
+            told = re.search(r"(\d+) succeeded, (\d+) failed", load.stdout.read())
+        assert told
+        assert int(told[1]) + int(told[2]) == PIECE, told
+        failures += int(told[2])
+    print(f"{done} edits, {pieces * PIECE} connections in {time.monotonic() - begin:.0f} s, {failures} failed")
+    assert done >= len(edits), done
+    return failures
+
+
+def test_edits_under_load() -> None:
+    """Weights, thresholds, flags and persistence change while connections are made: none is refused, none is cut. For
+    some milliseconds of a change of the scheduler the kernel has none, and refuses those that come then
+    (ip_vs_ctl.c, ip_vs_edit_service); it cuts none.
+    """
+    resource.setrlimit(resource.RLIMIT_NOFILE, (2 * PIECE, 2 * PIECE))
+    with neighbours():
+        run([BALANCED])
+        flows = [opened(CLIENTS) for dummy in range(FLOWS)]
+        assert edited_under_load(5, GENTLE_EDITS, flows) == 0
+        assert edited_under_load(1, SCHEDULER_EDITS, flows) < PIECE // 10
 
 
 def main() -> None:
