@@ -247,7 +247,8 @@ class Lab:
         if not process_of(machine.pid_file):
             raise LabError(f"{name} is switched off: `start` it")
         with Agent(machine) as agent:
-            agent.run("systemctl --no-block reboot")
+            # the reboot may be faster than the answer
+            agent.send("systemctl --no-block reboot")
             agent.wait_ready()
 
     def kill(self, name: str) -> None:

@@ -237,12 +237,16 @@ class Agent:
         while self._line(BOOT_SECONDS, "a finished boot") != "ready":
             pass
 
+    def send(self, script: str) -> None:
+        """Have a shell script run in the node, without waiting for its end."""
+        self._socket.sendall(base64.b64encode(script.encode()) + b"\n")
+
     def run(self, script: str) -> str:
         """Run a shell script in the node and return what it printed.
 
         :raises LabError: It ended with another status than 0; the text has its output.
         """
-        self._socket.sendall(base64.b64encode(script.encode()) + b"\n")
+        self.send(script)
         status, dummy, output = self._line(SCRIPT_SECONDS, "the end of a script").partition(" ")
         text = base64.b64decode(output).decode(errors="replace")
         if status != "0":
