@@ -24,6 +24,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -839,18 +840,21 @@ def neighbours() -> Iterator[None]:
         command("ip", "-n", namespace, "route", "add", "default", "via", own.partition("/")[0])
     command("ip", "-n", NAMESPACE, "address", "add", "192.0.2.10/32", "dev", "lo")
     inside("sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
-    serving = subprocess.Popen(["ip", "netns", "exec", SERVERS, "l4lb-serve", "tcp:80"])
-    try:
-        deadline = time.monotonic() + PATIENCE
-        while ":80 " not in inside("ss", "-Hltn", namespace=SERVERS):
-            assert time.monotonic() < deadline, "the servers do not listen"
-            time.sleep(0.1)
-        yield
-    finally:
-        serving.kill()
-        serving.wait()
-        for namespace in (CLIENTS, SERVERS):
-            command("ip", "netns", "del", namespace)
+    with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.bind(f"{directory}/notify")
+        told.settimeout(PATIENCE)
+        serving = subprocess.Popen(
+            ["ip", "netns", "exec", SERVERS, "l4lb-serve", "tcp:80"],
+            env={**os.environ, "NOTIFY_SOCKET": f"{directory}/notify"},
+        )
+        try:
+            assert told.recv(64) == b"READY=1"
+            yield
+        finally:
+            serving.kill()
+            serving.wait()
+            for namespace in (CLIENTS, SERVERS):
+                command("ip", "netns", "del", namespace)
 
 
 def opened(namespace: str) -> socket.socket:
