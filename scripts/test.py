@@ -14,6 +14,7 @@ import fnmatch
 import os
 import subprocess
 import sys
+import textwrap
 import time
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ LOGS = ROOT / "build" / "logs"
 RESULTS = ROOT / "build" / "results"
 HEARTBEAT = 30  # seconds between signs of life of a long part
 TAIL = 40  # lines of a failing log
+REASON = 600  # characters of why a test failed
 SOAK_SCENARIOS = ("moves",)  # not part of `make test`
 
 
@@ -115,11 +117,16 @@ class Outcome:
     part: Part
     seconds: float = 0.0
     passed: int = 0
-    failed: list[str] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
     def counts(self) -> str:
         return f"{self.passed} passed, {len(self.failed)} failed, {len(self.skipped)} skipped"
+
+
+def reason(element: ET.Element) -> str:
+    """Why a test failed or was skipped: the message, which may be a set phrase, and what more is told."""
+    return f"{element.get('message') or ''}\n{element.text or ''}".strip()
 
 
 def count_report(path: Path, outcome: Outcome) -> None:
@@ -127,10 +134,11 @@ def count_report(path: Path, outcome: Outcome) -> None:
     for case in ET.parse(path).iter("testcase"):
         name = "::".join(filter(None, (case.get("classname"), case.get("name"))))
         skipped = case.find("skipped")
-        if case.find("failure") is not None or case.find("error") is not None:
-            outcome.failed.append(name)
+        failures = [*case.iter("failure"), *case.iter("error")]
+        if failures:
+            outcome.failed.append((name, "\n".join(map(reason, failures))[:REASON]))
         elif skipped is not None:
-            outcome.skipped.append((name, skipped.get("message") or skipped.text or ""))
+            outcome.skipped.append((name, reason(skipped)))
         else:
             outcome.passed += 1
 
@@ -163,9 +171,9 @@ def run(part: Part) -> Outcome:
     for report in reports:
         count_report(report, outcome)
     if status != 0 and not outcome.failed:
-        outcome.failed.append(f"{part.name} (exit status {status})")
+        outcome.failed.append((part.name, f"exit status {status}"))
     elif part.expects_reports() and not (outcome.passed or outcome.failed or outcome.skipped):
-        outcome.failed.append(f"{part.name} (reported no test at all)")
+        outcome.failed.append((part.name, "reported no test at all"))
     elif not reports and status == 0:
         outcome.passed = 1
 
@@ -226,7 +234,11 @@ def main() -> int:
         print(f"  {outcome.part.name:{width}}  {outcome.seconds:7.1f} s  {outcome.counts()}")
     print(f"  {'total':{width}}  {sum(outcome.seconds for outcome in outcomes):7.1f} s")
 
-    failed = [f"{outcome.part.name}: {name}" for outcome in outcomes for name in outcome.failed]
+    failed = [
+        f"{outcome.part.name}: {name}\n{textwrap.indent(why, '    | ', lambda line: True)}"
+        for outcome in outcomes
+        for name, why in outcome.failed
+    ]
     unexpected = unexpected_skips(outcomes)
     for title, names in (("Failed", failed), ("Skipped without a reason in tests/skips.yml", unexpected)):
         if names:
