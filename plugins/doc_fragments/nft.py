@@ -19,9 +19,10 @@ options:
   purge:
     description:
       - What happens to what is in the tables and not listed. V(none) keeps it. V(owned) makes the list the whole truth
-        of the tables; an empty list then removes them.
+        of the tables; an empty list then removes them. V(only) removes what is not listed as V(owned) does, but adds
+        and changes nothing.
     type: str
-    choices: [none, owned]
+    choices: [none, owned, only]
     default: none
 requirements:
   - nft (nftables) 1.0.0 or newer, with JSON

@@ -29,9 +29,14 @@ def overlaid(live: Elements, wanted: Elements) -> Elements:
     return {**live, **wanted}
 
 
+def common(live: Elements, wanted: Elements) -> Elements:
+    """The live elements whose key is wanted."""
+    return {key: value for key, value in live.items() if key in wanted}
+
+
 class Purpose(NamedTuple):
     """What a module keeps tables for: their names by family, how elements become a table and are read from one, how
-    they are shown, and how those that are wanted go together with those that are there already.
+    they are shown, and what those that are there already and those that are wanted come to together and have in common.
     """
 
     tables: Mapping[int, TableName]
@@ -39,6 +44,7 @@ class Purpose(NamedTuple):
     read: Callable[[LiveTable], Elements]
     lines: Callable[[Elements], list[str]]
     merge: Callable[[Elements, Elements], Elements] = overlaid
+    common: Callable[[Elements, Elements], Elements] = common
 
     def live_elements(self, table: LiveTable) -> Optional[Elements]:
         """The elements of a live table; ``None`` if it is not, but for elements, as the module made it."""
@@ -54,7 +60,7 @@ def argument_spec(option: str) -> dict[str, Any]:
     return {
         option: {"type": "list", "elements": "dict"},
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-        "purge": {"type": "str", "choices": ["none", "owned"], "default": "none"},
+        "purge": {"type": "str", "choices": ["none", "owned", "only"], "default": "none"},
     }
 
 
@@ -78,12 +84,14 @@ def converge(task: Task, purpose: Purpose, wanted: Mapping[int, Elements]) -> di
     :raises IpvsError: a host that lacks something, or nft refused; nothing has changed then.
     """
     live = _read(task, purpose)
-    kept = {
-        family: purpose.merge(purpose.live_elements(live[family]) or {}, content) if family in live else content
-        for family, content in wanted.items()
-    }
-    purges = task.params["state"] == "absent" or task.params["purge"] == "owned"
-    elements = wanted if purges else kept
+    there = {family: purpose.live_elements(live[family]) or {} if family in live else {} for family in wanted}
+    kept = {family: purpose.merge(there[family], content) for family, content in wanted.items()}
+    if task.params["state"] == "absent" or task.params["purge"] == "owned":
+        elements = wanted
+    elif task.params["purge"] == "only":
+        elements = {family: purpose.common(there[family], content) for family, content in wanted.items()}
+    else:
+        elements = kept
     drafts = {family: purpose.draft(family, content) for family, content in elements.items()}
     replaced: dict[TableName, str] = {}
     before: list[str] = []

@@ -311,6 +311,19 @@ def merge(live: Elements, wanted: Elements) -> Elements:
     return _elements(pieces)
 
 
+def common(live: Elements, wanted: Elements) -> Elements:
+    """What of the live elements is of a wanted one too, with the mark that it has."""
+    pieces = {_piece(element): mark for element, mark in live.items()}
+    return _elements(
+        {
+            piece._replace(low=max(piece.low, rival.low), high=min(piece.high, rival.high)): mark
+            for piece, mark in pieces.items()
+            for rival in map(_piece, wanted)
+            if piece.overlaps(rival) and piece[-2:] == rival[-2:]
+        }
+    )
+
+
 def _without(piece: _Piece, rival: _Piece) -> list[_Piece]:
     """What is left of a piece outside another one."""
     if not piece.overlaps(rival):

@@ -43,7 +43,12 @@ def body(use: Use, task: Task) -> dict[str, Any]:
     _check_interfaces(use, listed, findings)
     task.conclude(findings)
     purpose = _nft_task.Purpose(
-        use.tables, functools.partial(_traffic.draft, use), _traffic.read_elements, _traffic.lines, _traffic.merge
+        use.tables,
+        functools.partial(_traffic.draft, use),
+        _traffic.read_elements,
+        _traffic.lines,
+        _traffic.merge,
+        _traffic.common,
     )
     result = _nft_task.converge(task, purpose, _traffic.elements_by_family(use, listed))
     return {**result, use.option: [_traffic.params(use, traffic) for traffic in listed]}

@@ -7,7 +7,7 @@ set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 3
 
 name=plant-$$
-inventory=$(mktemp)
+inventory=$(mktemp --suffix=.yml) # by which Ansible knows what it is
 lab() { tests/lab/lab "$1" --name "$name" "${@:2}"; }
 play() { ansible-playbook --inventory "$inventory" --inventory examples/nat/inventory "$1"; }
 clear_away() {

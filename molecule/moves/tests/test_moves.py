@@ -9,7 +9,7 @@ import pytest
 
 import nodes
 
-VIP = "198.51.100.100"
+VIP, OTHER_VIP = "198.51.100.100", "198.51.100.101"
 SERVERS = {"backend1": "198.51.100.201", "backend2": "198.51.100.202", "backend3": "198.51.100.203"}
 LEAVING = SERVERS["backend3"]
 RATE = 100  # new connections a second of each of the two services
@@ -19,15 +19,15 @@ SYSCTLS = {"net.netfilter.nf_conntrack_max": 65536}
 ATTEMPTS = 60  # readings of the table until a server has no connection left
 
 
-def service(port, forward, weights, server_port=None):
-    """A service of the VIP: ``weights`` by backend."""
+def service(port, forward, weights, server_port=None, address=VIP):
+    """A service: ``weights`` by backend."""
     servers = [
         {"address": SERVERS[name], "weight": weight, **({"port": server_port} if server_port else {})}
         for name, weight in weights.items()
     ]
     return {
-        "name": f"port {port}",
-        "address": VIP,
+        "name": f"{address} port {port}",
+        "address": address,
         "port": port,
         "scheduler": "rr",
         "forward": forward,
@@ -47,20 +47,27 @@ def tls(*names, draining=()):
     return service(443, "nat", weights(*names, draining=draining), 8443)
 
 
+def other(*names, forward):
+    return service(80, forward, weights(*names), address=OTHER_VIP)
+
+
+WEB_AND_TLS = (VIP, 80), (VIP, 443)
+WEB_AND_OTHER = (VIP, 80), (OTHER_VIP, 80)
+
+
 def build(scenario, *services):
     more = {"ipvs_services": services, "ipvs_director_sysctls": SYSCTLS}
     run = nodes.playbook(scenario, "l4lb.ipvs.site", "-e", json.dumps(more))
     assert run.status == 0, run.output
 
 
-def make():
-    """A piece of the load on both services at once."""
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        return list(pool.map(lambda port: nodes.steady_load(VIP, port, RATE, SECONDS), (80, 443)))
-
-
 @contextlib.contextmanager
-def without_a_failure():
+def without_a_failure(targets=WEB_AND_TLS):
+    def make():
+        """A piece of the load on all of them at once."""
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            return list(pool.map(lambda target: nodes.steady_load(*target, RATE, SECONDS), targets))
+
     with nodes.under_load(make) as reports:
         yield
     for report in (one for both in reports for one in both):
@@ -122,3 +129,12 @@ def test_a_service_moves_to_another_way(scenario, forward):
         build(scenario, web("backend1", "backend2", forward=forward), tls("backend1", "backend2"))
     seen = nodes.load(f"{VIP}:80", "--count 4")["client_seen"]
     assert seen == {{"dr": "198.51.100.10", "nat": "198.51.100.200"}[forward]: 4}
+
+
+def test_two_services_exchange_their_ways(scenario):
+    """Neither is without its source NAT or untracked before its turn."""
+    build(scenario, web("backend1", "backend2", forward="dr"), other("backend1", "backend2", forward="nat"))
+    with without_a_failure(WEB_AND_OTHER):
+        build(scenario, web("backend1", "backend2", forward="nat"), other("backend1", "backend2", forward="dr"))
+    for vip, client in ((VIP, "198.51.100.200"), (OTHER_VIP, "198.51.100.10")):
+        assert nodes.load(f"{vip}:80", "--count 4")["client_seen"] == {client: 4}

@@ -67,6 +67,23 @@ def test_what_is_not_listed_is_kept_unless_it_is_purged(fake_nft: FakeNft, run: 
     assert fake_nft.tables == wanted
 
 
+def test_purge_only_takes_away_and_adds_nothing(fake_nft: FakeNft, run: Any) -> None:
+    run(traffic=[TRAFFIC])
+    wanted = {"addresses": ["192.0.2.10", "192.0.2.11"], "ports": [80, 443, "8005-8020"], "protocols": ["tcp"]}
+    checked = run(traffic=[wanted], purge="only", check=True)
+    done = run(traffic=[wanted], purge="only")
+    assert done == checked
+    assert done["diff"]["after"].splitlines() == [
+        "table ip l4lb_notrack: tcp 192.0.2.10:80",
+        "table ip l4lb_notrack: tcp 192.0.2.10:8005-8010",
+    ]
+    assert set(fake_nft.tables) == {("ip", "l4lb_notrack")}
+    assert not run(traffic=[wanted], purge="only")["changed"]
+    assert run(traffic=[wanted])["changed"]
+    assert run(traffic=[], purge="only")["changed"]
+    assert fake_nft.tables == {}
+
+
 def test_n15_the_connection_of_the_task_stays_tracked(fake_nft: FakeNft, run: Any) -> None:
     traffic = {"addresses": ["192.0.2.22"]}
     assert "force accepts it" in run(traffic=[traffic])["msg"]

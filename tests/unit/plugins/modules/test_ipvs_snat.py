@@ -113,6 +113,8 @@ def test_what_is_not_listed_is_kept_unless_it_is_purged(nft: FakeNft, run: Any) 
     ]
     left = run(flows=[], purge="none")
     assert (left["changed"], left["unlisted"]) == (False, 2)
+    only = run(flows=[FLOW6, {**FLOW, "server": {**SERVER, "port": 8444}}], purge="only", check=True)
+    assert only["diff"]["after"].splitlines() == left["diff"]["after"].splitlines()[1:]
     gone = run(flows=[], purge="owned")
     assert (gone["changed"], gone["unlisted"]) == (True, 2)
     assert nft.tables == {}
