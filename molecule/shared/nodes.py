@@ -33,7 +33,17 @@ DIRECTOR = "director1"
 MANAGED = ("ipvs_directors", "ipvs_backends")  # the groups of the nodes that the collection changes
 CLIENT = "client"
 PATIENCE = 120  # seconds for one load, which waits for each connection
-STEADY_TIMEOUT = 30  # seconds for one connection of a steady load: what is merely slow is not lost
+STEADY_TIMEOUT = 60  # seconds for one connection of a steady load: what is merely slow is not lost
+
+# h2load tells how long the answers took; how long it took to begin the connections, the clock tells
+STEADY_LOAD = """
+ulimit -n 65536
+echo "begin $(date +%%s.%%N)"
+sh -c %s | while IFS= read -r line; do
+  case $line in "progress: 100%%"*) line="$line; begun $(date +%%s.%%N)" ;; esac
+  echo "$line"
+done
+"""
 
 Report = TypeVar("Report")
 
@@ -213,8 +223,8 @@ def load(target: str, *arguments: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Piece:
-    """What a piece of a steady load came to: connections answered, those that were not, by any reason, and answers per
-    second.
+    """What a piece of a steady load came to: connections answered, those that were not, by any reason, and how many
+    were begun per second.
     """
 
     answers: int
@@ -227,13 +237,13 @@ def steady_load(address: str, port: int, rate: int, seconds: int) -> Piece:
     """Open HTTP connections from the client at a rate, evenly, by h2load: an emulated processor lacks the strength to
     do it in Python, and httperf polls, so that the other nodes have less.
 
-    :param rate: Connections a second, a multiple of 20.
+    :param rate: Connections a second, a multiple of 10. A machine that is slowed down begins fewer.
     """
     count = str(rate * seconds)
     host = f"[{address}]" if ":" in address else address
-    evenly = ("--rate-period", "50ms", "-r", str(rate // 20))
-    words = ("h2load", "--h1", "-n", count, "-c", count, *evenly, "-N", f"{STEADY_TIMEOUT}s")
-    output = node(CLIENT).check_output(f"ulimit -n 65536; {shlex.join((*words, f'http://{host}:{port}/'))}")
+    evenly = ("--rate-period", "100ms", "-r", str(rate // 10))
+    words = ("h2load", "--h1", "-n", count, "-c", count, *evenly, "-N", f"{STEADY_TIMEOUT}s", f"http://{host}:{port}/")
+    output = node(CLIENT).check_output(STEADY_LOAD, shlex.join(words))
 
     def numbers(pattern: str) -> list[str]:
         found = re.search(pattern, output)
@@ -242,7 +252,8 @@ def steady_load(address: str, port: int, rate: int, seconds: int) -> Piece:
         return list(found.groups())
 
     answers, failures = map(int, numbers(r"(\d+) succeeded, (\d+) failed"))
-    return Piece(answers, failures, float(*numbers(r"finished in .*, ([\d.]+) req/s")), output)
+    begin, begun = map(float, numbers(r"(?s)begin ([\d.]+)\n.* begun ([\d.]+)\n"))
+    return Piece(answers, failures, rate * seconds / (begun - begin), output)
 
 
 @contextlib.contextmanager
