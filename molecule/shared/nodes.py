@@ -33,7 +33,7 @@ DIRECTOR = "director1"
 MANAGED = ("ipvs_directors", "ipvs_backends")  # the groups of the nodes that the collection changes
 CLIENT = "client"
 PATIENCE = 120  # seconds for one load, which waits for each connection
-STEADY_TIMEOUT = 60  # seconds for one connection of a steady load: what is merely slow is not lost
+STEADY_TIMEOUT = 10  # seconds for one connection of a steady load: enough for a third attempt where a packet is lost
 
 # h2load tells how long the answers took; how long it took to begin the connections, the clock tells
 STEADY_LOAD = """
