@@ -237,11 +237,11 @@ def steady_load(address: str, port: int, rate: int, seconds: int) -> Piece:
     """Open HTTP connections from the client at a rate, evenly, by h2load: an emulated processor lacks the strength to
     do it in Python, and httperf polls, so that the other nodes have less.
 
-    :param rate: Connections a second, a multiple of 10. A machine that is slowed down begins fewer.
+    :param rate: Connections a second, a multiple of 5. A machine that is slowed down begins fewer.
     """
     count = str(rate * seconds)
     host = f"[{address}]" if ":" in address else address
-    evenly = ("--rate-period", "100ms", "-r", str(rate // 10))
+    evenly = ("--rate-period", "200ms", "-r", str(rate // 5))
     words = ("h2load", "--h1", "-n", count, "-c", count, *evenly, "-N", f"{STEADY_TIMEOUT}s", f"http://{host}:{port}/")
     output = node(CLIENT).check_output(STEADY_LOAD, shlex.join(words))
 

@@ -139,7 +139,8 @@ class Server:
                 self.forget(sock)
                 threading.Thread(target=transfer, args=(sock, bytes(pending)), daemon=True).start()
                 return False
-            self.send(sock, http(bytes(pending), reply))
+            # more to come: the end of the connection, which takes a packet of its own otherwise
+            self.send(sock, http(bytes(pending), reply), socket.MSG_MORE)
         elif data and len(pending) < MAX_REQUEST:
             if pending.startswith(HTTP):
                 return True
@@ -149,9 +150,9 @@ class Server:
         self.close(sock)
         return False
 
-    def send(self, sock: socket.socket, data: bytes) -> bool:
+    def send(self, sock: socket.socket, data: bytes, flags: int = 0) -> bool:
         try:
-            sock.sendall(data)
+            sock.sendall(data, flags)
         except OSError:
             self.close(sock)
             return False
