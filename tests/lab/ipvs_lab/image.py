@@ -101,6 +101,8 @@ MASKED_UNITS = (
 INSTALLED = {
     "agent.sh": ("/usr/local/sbin/l4lb-lab-agent", 0o755),
     "network.sh": ("/usr/local/sbin/l4lb-lab-network", 0o755),
+    "bytecode.py": ("/usr/lib/python3/dist-packages/l4lb_lab_bytecode.py", 0o644),
+    "bytecode.pth": ("/usr/lib/python3/dist-packages/l4lb_lab_bytecode.pth", 0o644),
     "load.py": ("/usr/local/bin/l4lb-load", 0o755),
     "serve.py": ("/usr/local/bin/l4lb-serve", 0o755),
     "l4lb-lab-agent.service": ("/etc/systemd/system/l4lb-lab-agent.service", 0o644),
