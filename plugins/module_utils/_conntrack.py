@@ -3,150 +3,187 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This file is private to the collection: nothing outside l4lb.ipvs may import it.
 
-"""The connections that conntrack knows (linux/netfilter/nfnetlink_conntrack.h), through pyroute2 from 0.7.2 on."""
+"""The connections that conntrack knows: which of those to a service are not translated, and how to forget them.
+Sources: ``include/uapi/linux/netfilter/nfnetlink_conntrack.h``, ``net/netfilter/nf_conntrack_netlink.c``.
+
+A director knows hundreds of thousands. The kernel picks those that are asked for (the tuple since 5.8, the status since
+5.15; an older one tells more), and what a connection is called goes back to it as the bytes that it came in.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterable
-from types import TracebackType
-from typing import Any, NamedTuple, Optional
+import socket
+import struct
+from collections.abc import Iterable, Iterator
+from typing import Any
 
-from ._errors import Forbidden, KernelRefused, Unavailable
+from . import _wire
+from ._errors import Forbidden, IpvsError, KernelRefused, Unavailable
 from ._model import AF_INET, ServiceKey
-from ._rtnl import MISSING, packed_address
-from ._values import show_address
+from ._wire import attribute
 
-_EPERM, _ENOENT = 1, 2
-
-
-class Flow(NamedTuple):
-    """One direction of a connection. Addresses are packed, the ports of a protocol without any are 0."""
-
-    source: bytes
-    source_port: int
-    destination: bytes
-    destination_port: int
-    protocol: int
-
-
-class Connection(NamedTuple):
-    """A connection: its packets as they came, and its answers as they are expected."""
-
-    original: Flow
-    reply: Flow
+TIMEOUT = 30  # seconds to wait for any one reply
+NETLINK_NETFILTER = 12
+GET, DELETE = 0x101, 0x102  # IPCTNL_MSG_CT_GET and _DELETE of the subsystem NFNL_SUBSYS_CTNETLINK
+NLA_F_NESTED = 0x8000
+TUPLE_ORIG, TUPLE_REPLY, STATUS, FILTER, STATUS_MASK = 1, 2, 3, 25, 26
+TUPLE_IP, TUPLE_PROTO = 1, 2
+PROTO_NUM, PROTO_DST_PORT = 1, 3
+FILTER_ORIG_FLAGS = 1
+BY_DESTINATION, BY_PROTOCOL, BY_PORT = 1 << 1, 1 << 3, 1 << 5  # CTA_FILTER_F_*, nf_internals.h
+SEEN_REPLY = 1 << 1  # IPS_SEEN_REPLY, nf_conntrack_common.h
+BATCH = 100  # requests in one send
+_HEADER = struct.Struct("=IHHIIBBH")  # nlmsghdr and nfgenmsg
+_BUFFER_SIZE = 65536
 
 
-def is_untranslated(connection: Connection, service: ServiceKey) -> bool:
-    """Whether this is a connection to the service whose answers are expected from the service's own address. Once IPVS
-    has translated the first packet they are expected from the server (``ip_vs_update_conntrack`` in ip_vs_nfct.c).
-    """
-    original = connection.original
+def _ip_kinds(family: int) -> tuple[int, int]:
+    """The attributes for the source and for the destination of a tuple."""
+    return (1, 2) if family == AF_INET else (3, 4)
+
+
+def _nested(kind: int, payload: bytes) -> bytes:
+    return attribute(NLA_F_NESTED | kind, payload)
+
+
+def request(kind: int, flags: int, sequence: int, family: int, body: bytes) -> bytes:
+    """A whole message of the subsystem ctnetlink."""
+    return _HEADER.pack(_HEADER.size + len(body), kind, flags | _wire.NLM_F_REQUEST, sequence, 0, family, 0, 0) + body
+
+
+def picked(service: ServiceKey) -> bytes:
+    """What a dump is to tell: connections to the service that have had no answer."""
+    protocol = attribute(PROTO_NUM, bytes([service.protocol]))
+    flags = BY_DESTINATION | BY_PROTOCOL
+    if service.port:
+        protocol += attribute(PROTO_DST_PORT, struct.pack(">H", service.port))
+        flags |= BY_PORT
+    address = attribute(_ip_kinds(service.family)[1], service.address)
     return (
-        original.protocol == service.protocol
-        and original.destination == service.address == connection.reply.source
-        and service.port in (0, original.destination_port)
+        _nested(TUPLE_ORIG, _nested(TUPLE_IP, address) + _nested(TUPLE_PROTO, protocol))
+        + attribute(STATUS, bytes(4))
+        + _nested(FILTER, attribute(FILTER_ORIG_FLAGS, struct.pack("=I", flags)))
+        + attribute(STATUS_MASK, struct.pack(">I", SEEN_REPLY))
     )
 
 
-class Conntrack:
-    """The connections of one family in the current network namespace.
+def untranslated(told: bytes, service: ServiceKey) -> bytes:
+    """The name (its original tuple) of a connection to the service that has had no answer and expects it from the
+    service's own address, b"" for any other. Once IPVS has translated a packet it is expected from the server
+    (``ip_vs_update_conntrack`` in ip_vs_nfct.c). ``told`` are the attributes of the connection.
+    """
+    parts = _parts(told)
+    source, destination = _ip_kinds(service.family)
+    original, reply = _parts(parts[TUPLE_ORIG]), _parts(parts[TUPLE_REPLY])
+    protocol = _parts(original[TUPLE_PROTO])
+    if (
+        int.from_bytes(parts[STATUS], "big") & SEEN_REPLY
+        or _parts(original[TUPLE_IP])[destination] != service.address
+        or _parts(reply[TUPLE_IP])[source] != service.address
+        or protocol[PROTO_NUM][0] != service.protocol
+        or (service.port and int.from_bytes(protocol[PROTO_DST_PORT], "big") != service.port)
+    ):
+        return b""
+    return parts[TUPLE_ORIG]
 
-    :raises Unavailable: pyroute2 is missing.
+
+def _parts(payload: bytes) -> dict[int, bytes]:
+    return {kind: payload[start:end] for kind, start, end in _wire.attributes(payload, 0, len(payload))}
+
+
+class Conntrack:
+    """A session with conntrack in the current network namespace. Use it as a context manager.
+
+    :raises Unavailable: the host gives no netlink socket.
     """
 
-    def __init__(self, family: int) -> None:
+    def __init__(self) -> None:
+        self._sequence = 0
         try:
-            from pyroute2 import NFCTSocket
-            from pyroute2.netlink.exceptions import NetlinkError
-            from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple
-        except ImportError:
-            raise Unavailable(MISSING) from None
-        self._family = family
-        self._error = NetlinkError
-        self._tuple = NFCTAttrTuple
-        self._socket = NFCTSocket(nfgen_family=family)
+            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
+        except OSError as error:
+            raise Unavailable(f"this host gives no netlink socket: {error.strerror}") from None
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", TIMEOUT, 0))
 
     def __enter__(self) -> Conntrack:
         return self
 
-    def __exit__(
-        self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
+    def __exit__(self, *dummy: Any) -> None:
         self._socket.close()
 
-    def to(self, address: bytes) -> list[Connection]:
-        """The connections to an address. A kernel before 5.8 does not look at the address and tells all there are.
+    def untranslated(self, service: ServiceKey) -> list[bytes]:
+        """The names of the connections to a service that are not translated.
 
         :raises Forbidden: the process lacks CAP_NET_ADMIN.
-        :raises KernelRefused: the kernel says no.
+        :raises IpvsError: the kernel says no, or nothing.
         """
-        wanted = self._tuple(family=self._family, daddr=show_address(address))
-        try:
-            return [self._connection(message) for message in self._socket.dump(tuple_orig=wanted)]
-        except self._error as error:
-            raise _refusal(error.code) from None
+        self._sequence += 1
+        self._socket.send(request(GET, _wire.NLM_F_DUMP, self._sequence, service.family, picked(service)))
+        found = []
+        for kind, dummy, message in self._replies():
+            if kind in (_wire.NLMSG_DONE, _wire.NLMSG_ERROR):
+                number = _wire.error_number(message, 0, len(message))
+                if number == errno.EINVAL:
+                    raise Unavailable("this kernel does not tell its connections: it lacks nf_conntrack_netlink")
+                if number:
+                    raise _refusal(number)
+                break
+            found.append(untranslated(message[_HEADER.size :], service))
+        return [name for name in found if name]
 
-    def forget(self, connection: Connection) -> None:
-        """Delete a connection; its next packet makes it a new one. It may be gone already.
+    def forget(self, family: int, names: list[bytes]) -> None:
+        """Delete connections. The next packet of one makes it a new one; it may be gone already.
 
         :raises Forbidden: the process lacks CAP_NET_ADMIN.
-        :raises KernelRefused: the kernel says no.
+        :raises IpvsError: the kernel says no, or nothing.
         """
-        original = connection.original
-        named = self._tuple(
-            family=self._family,
-            saddr=show_address(original.source),
-            daddr=show_address(original.destination),
-            proto=original.protocol,
-            sport=original.source_port,
-            dport=original.destination_port,
-        )
-        try:
-            self._socket.entry("del", tuple_orig=named)
-        except self._error as error:
-            if error.code != _ENOENT:
-                raise _refusal(error.code) from None
+        for begin in range(0, len(names), BATCH):
+            batch = names[begin : begin + BATCH]
+            messages = []
+            for name in batch:
+                self._sequence += 1
+                messages.append(request(DELETE, _wire.NLM_F_ACK, self._sequence, family, _nested(TUPLE_ORIG, name)))
+            self._socket.send(b"".join(messages))
+            for dummy, sequence, message in self._replies():
+                number = _wire.error_number(message, 0, len(message))
+                if number not in (0, errno.ENOENT):
+                    raise _refusal(number)
+                if sequence == self._sequence:
+                    break
 
-    def _connection(self, message: Any) -> Connection:
-        return Connection(*(self._flow(message.get_attr(name)) for name in ("CTA_TUPLE_ORIG", "CTA_TUPLE_REPLY")))
-
-    def _flow(self, told: Any) -> Flow:
-        prefix = "CTA_IP_V4" if self._family == AF_INET else "CTA_IP_V6"
-        addresses, protocol = told.get_attr("CTA_TUPLE_IP"), told.get_attr("CTA_TUPLE_PROTO")
-        return Flow(
-            packed_address(addresses.get_attr(f"{prefix}_SRC")),
-            protocol.get_attr("CTA_PROTO_SRC_PORT") or 0,
-            packed_address(addresses.get_attr(f"{prefix}_DST")),
-            protocol.get_attr("CTA_PROTO_DST_PORT") or 0,
-            protocol.get_attr("CTA_PROTO_NUM"),
-        )
+    def _replies(self) -> Iterator[tuple[int, int, bytes]]:
+        """Type, sequence number and bytes of every message that comes, for as long as somebody asks."""
+        while True:
+            try:
+                data = self._socket.recv(_BUFFER_SIZE)
+            except BlockingIOError:
+                raise IpvsError(f"conntrack has not answered for {TIMEOUT} s") from None
+            start = 0
+            while start < len(data):
+                kind, dummy, sequence, end = _wire.reply_at(data, start, len(data))
+                yield kind, sequence, data[start:end]
+                start = _wire.following(end)
 
 
-def _refusal(number: int) -> Exception:
-    if number == _EPERM:
+def _refusal(number: int) -> IpvsError:
+    if number == errno.EPERM:
         return Forbidden("reading and forgetting connections needs CAP_NET_ADMIN; run the task with become")
     return KernelRefused(f"conntrack: {os.strerror(number)}", number)
 
 
 def forget_untranslated(services: Iterable[ServiceKey], check_mode: bool) -> int:
-    """Forget the connections to services that are tracked and not translated -> how many there were. Those to a service
-    by firewall mark cannot be told from others: nothing is known of where they go.
+    """Forget the connections to services that are tracked, without an answer and not translated -> how many there were.
+    Those to a service by firewall mark cannot be told from others: nothing is known of where they go.
 
     :raises IpvsError: what :class:`Conntrack` raises.
     """
-    addressed = [service for service in services if not service.fwmark]
     count = 0
-    for family in sorted({service.family for service in addressed}):
-        with Conntrack(family) as conntrack:
-            for address in sorted({service.address for service in addressed if service.family == family}):
-                here = [service for service in addressed if service.address == address]
-                for connection in conntrack.to(address):
-                    if any(is_untranslated(connection, service) for service in here):
-                        count += 1
-                        if not check_mode:
-                            conntrack.forget(connection)
+    with Conntrack() as conntrack:
+        for service in sorted(service for service in services if not service.fwmark):
+            names = conntrack.untranslated(service)
+            count += len(names)
+            if not check_mode:
+                conntrack.forget(service.family, names)
     return count

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This file is private to the collection: nothing outside l4lb.ipvs may import it.
 
-"""Links and addresses as immutable values, and the kernel that holds them. It works with every pyroute2 from 0.7.2
-(Debian 12) on, which is why it stays with ``IPRoute.addr`` and ``get_links``: what lies below them changed between the
-versions.
+"""Links and addresses as immutable values, and the kernel that holds them: the only file that imports pyroute2. It
+works with every pyroute2 from 0.7.2 (Debian 12) on, which is why it stays with ``IPRoute.addr`` and
+``get_links``: what lies below them changed between the versions.
 """
 
 from __future__ import annotations

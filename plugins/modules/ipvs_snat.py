@@ -32,10 +32,10 @@ options:
     elements: dict
   forget_untranslated:
     description:
-      - Forget the connections to the services of O(flows) that are tracked as if the director itself answered them.
-        A connection is given a new source with its first packet or never. Those that were tracked while a service was
-        sent on by O(ignore:forward=dr) or O(ignore:forward=tun), or before it was in the IPVS table, have none, and a
-        client that uses its port again while one of them is remembered gets no answer.
+      - Forget the connections to the services of O(flows) that are tracked as if the director itself had still to
+        answer them. A connection is given a new source with its first packet or never. Those that were tracked while a
+        service was sent on by O(ignore:forward=dr) or O(ignore:forward=tun) have none, and a client that uses its port
+        again while one of them is remembered gets no answer.
       - Give it once the servers are in the IPVS table with O(ignore:forward=nat). What is forgotten is tracked anew
         with its next packet.
       - Connections to a service with C(fwmark) are not looked for.
@@ -43,7 +43,7 @@ options:
     default: false
 requirements:
   - ip (iproute2) with a fixed source
-  - pyroute2 0.7.2 or newer with O(forget_untranslated=true)
+  - the kernel module nf_conntrack_netlink with O(forget_untranslated=true)
 notes:
   - Each of O(flows) is a dict. C(service) (required) names the service, as C(address), C(port) and C(protocol)
     (V(tcp) by default), or as C(fwmark) and C(family). C(server) (required) names the server by C(address) and
