@@ -9,9 +9,7 @@ from typing import Any, Callable, Optional
 
 import pytest
 
-from plugins.module_utils import _conntrack, _kernel, _snat, _snat_task
-from plugins.module_utils._errors import Findings
-from plugins.module_utils._model import key_text
+from plugins.module_utils import _kernel, _snat, _snat_task
 from plugins.modules import ipvs_snat
 from tests.unit.fake_nft import FakeNft
 
@@ -392,27 +390,6 @@ def test_bad_input_is_refused_before_anything_is_written(nft: FakeNft, run: Any,
     assert re.search(message, refused["msg"]), refused["msg"]
     assert nft.writes == []
     assert run(check=True, **params)["msg"] == refused["msg"]
-
-
-@pytest.mark.parametrize(("found", "changed"), [(0, False), (3, True)])
-def test_what_was_tracked_before_is_forgotten(
-    nft: FakeNft, run: Any, monkeypatch: pytest.MonkeyPatch, found: int, changed: bool
-) -> None:
-    asked: list[tuple[set[str], bool]] = []
-
-    def forget(services: Any, check_mode: bool) -> int:
-        asked.append(({key_text(service) for service in services}, check_mode))
-        return found
-
-    monkeypatch.setattr(_conntrack, "forget_untranslated", forget)
-    first = run(flows=EVERY_KIND)
-    assert first["forgotten"] == 0
-    assert asked == []
-    for check in (True, False):
-        done = run(check=check, flows=EVERY_KIND, forget_untranslated=True)
-        assert (done["forgotten"], done["changed"]) == (found, changed)
-    services = {key_text(_snat.parse_flows([flow], "", Findings())[0].service) for flow in EVERY_KIND}
-    assert asked == [(services, True), (services, False)]
 
 
 def test_the_number_of_flows_is_limited(nft: FakeNft, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
