@@ -15,14 +15,20 @@ PLACE = "/var/cache/l4lb-lab"
 _compile = zipimport._compile_source  # type: ignore[attr-defined]
 
 
-def _compile_once(path: str, source: bytes) -> types.CodeType:
-    kept = f"{PLACE}/{_imp.source_hash(0, source).hex()}"
+def _read(kept: str) -> types.CodeType | None:
     try:
         with open(kept, "rb") as file:
-            found: types.CodeType = marshal.load(file)
-            return found
+            return marshal.load(file)  # type: ignore[no-any-return]
     except (OSError, EOFError, ValueError, TypeError):  # none yet, or cut off by a reboot
-        code: types.CodeType = _compile(path, source)
+        return None
+
+
+def _compile_once(path: str, source: bytes) -> types.CodeType:
+    kept = f"{PLACE}/{_imp.source_hash(0, source).hex()}"
+    found = _read(kept)
+    if found:
+        return found
+    code: types.CodeType = _compile(path, source)
     try:
         os.makedirs(PLACE, exist_ok=True)
         unfinished = f"{kept}.{os.getpid()}"
