@@ -33,7 +33,7 @@ ETC = "/etc"
 MODULES = re.compile(
     r"(ip_vs(_\w+)?|nf_conntrack|nf_tables|nft_(chain_nat|ct|masq|nat)|ipip|ip6_tunnel|ip6?_gre|fou6?|sit|dummy)\Z"
 )
-COMMANDS = ("ipvsadm", "nft")
+COMMANDS = ("ipvsadm", "nft", "conntrack")
 LIBRARIES = ("pyroute2",)
 #: Tables of this collection.
 OWN_TABLES = "l4lb_"

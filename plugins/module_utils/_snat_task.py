@@ -11,12 +11,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from . import _nft_task, _snat
+from . import _conntrack, _nft_task, _snat
 from ._errors import Findings
 from ._module import Task
 from ._snat import Flow
 from ._values import show_address
 
+ARGUMENT_SPEC = {**_nft_task.argument_spec("flows"), "forget_untranslated": {"type": "bool", "default": False}}
 CONNTRACK = "/proc/sys/net/ipv4/vs/conntrack"
 NEEDS_CONNTRACK = "SNAT of IPVS traffic needs net.ipv4.vs.conntrack=1"
 PURPOSE = _nft_task.Purpose(_snat.TABLES, _snat.draft, _snat.read_elements, _snat.lines)
@@ -36,7 +37,15 @@ def body(task: Task) -> dict[str, Any]:
         _check_sources(task, flows, findings)
         task.conclude(findings)
     result = _nft_task.converge(task, PURPOSE, _snat.elements_by_family(flows))
-    return {**result, "flows": [_snat.flow_params(flow) for flow in flows]}
+    forgotten = 0
+    if task.params["forget_untranslated"]:
+        forgotten = _conntrack.forget_untranslated(task, {flow.service for flow in flows})
+    return {
+        **result,
+        "changed": result["changed"] or forgotten > 0,
+        "forgotten": forgotten,
+        "flows": [_snat.flow_params(flow) for flow in flows],
+    }
 
 
 def _check_conntrack(task: Task, findings: Findings) -> None:

@@ -52,12 +52,14 @@ modules:
     ip_vs: loaded
     ip_vs_mh: loadable
 tools:
-  description: Whether C(ipvsadm), C(nft) and, for the Python that runs Ansible's modules, C(pyroute2) are installed.
+  description: >-
+    Whether C(ipvsadm), C(nft), C(conntrack) and, for the Python that runs Ansible's modules, C(pyroute2) are installed.
   returned: success
   type: dict
   sample:
     ipvsadm: true
     nft: true
+    conntrack: true
     pyroute2: true
 interfaces:
   description:

@@ -30,8 +30,20 @@ options:
       - Required with O(state=present).
     type: list
     elements: dict
+  forget_untranslated:
+    description:
+      - Forget the connections to the services of O(flows) that are tracked as if the director itself had still to
+        answer them. A connection is given a new source with its first packet or never. Those that were tracked while a
+        service was sent on by O(ignore:forward=dr) or O(ignore:forward=tun) have none, and a client that uses its port
+        again while one of them is remembered gets no answer.
+      - Give it once the servers are in the IPVS table with O(ignore:forward=nat). What is forgotten is tracked anew
+        with its next packet.
+      - Connections to a service with C(fwmark) are not looked for.
+    type: bool
+    default: false
 requirements:
   - ip (iproute2) with a fixed source
+  - conntrack (conntrack-tools) with O(forget_untranslated=true)
 notes:
   - Each of O(flows) is a dict. C(service) (required) names the service, as C(address), C(port) and C(protocol)
     (V(tcp) by default), or as C(fwmark) and C(family). C(server) (required) names the server by C(address) and
@@ -69,6 +81,13 @@ EXAMPLES = r"""
         server: {address: 198.51.100.11}
         source: 198.51.100.1
 
+- name: Have the connections of a service that was sent on by DR before translated as well, once its servers are edited
+  l4lb.ipvs.ipvs_snat:
+    flows:
+      - service: {address: 192.0.2.10, port: 443}
+        server: {address: 198.51.100.11, port: 443}
+    forget_untranslated: true
+
 - name: Remove the tables of this module
   l4lb.ipvs.ipvs_snat:
     state: absent
@@ -100,6 +119,11 @@ unlisted:
   returned: success
   type: int
   sample: 0
+forgotten:
+  description: How many connections were forgotten, or would be in check mode.
+  returned: success
+  type: int
+  sample: 0
 diff:
   description: >-
     The flows of the tables before and after, one per line. A table that somebody else changed is told by one line in
@@ -113,12 +137,11 @@ diff:
 """
 
 from ..module_utils._module import run_module
-from ..module_utils._nft_task import argument_spec
-from ..module_utils._snat_task import body
+from ..module_utils._snat_task import ARGUMENT_SPEC, body
 
 
 def main() -> None:
-    run_module(argument_spec("flows"), body)
+    run_module(ARGUMENT_SPEC, body)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 import re
-from typing import Any, Callable, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 import pytest
 
@@ -20,6 +20,53 @@ def nft(fake_nft: FakeNft, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Fa
     (tmp_path / "conntrack").write_text("1\n")
     monkeypatch.setattr(_snat_task, "CONNTRACK", str(tmp_path / "conntrack"))
     return fake_nft
+
+
+class Connection(NamedTuple):
+    service: str  # protocol, destination and port of the first packet
+    answered_by: str
+    answered: bool = False
+    family: str = "ipv4"
+
+
+class FakeConntrack:
+    """Tells and deletes connections as conntrack 1.4.7 does. ``error`` is what it says instead."""
+
+    def __init__(self) -> None:
+        self.connections: list[Connection] = []
+        self.error = ""
+        self.calls = 0
+
+    def run(self, argv: list[str]) -> tuple[int, str, str]:
+        self.calls += 1
+        command, action, *rest = argv
+        options = dict(zip(rest[::2], rest[1::2]))
+        if self.error:
+            return 1, "", f"conntrack v1.4.7 (conntrack-tools): {self.error}\n"
+        assert (command, options.pop("--status")) == ("conntrack", "UNSET")
+        wanted = tuple(options.pop(name, "") for name in ("-f", "-p", "--orig-dst", "--dport", "--reply-src"))
+        assert not options
+        found = []
+        for one in self.connections:
+            has = (one.family, *one.service.split(" "), one.answered_by)
+            if not one.answered and all(left in ("", right) for left, right in zip(wanted, has)):
+                found.append(one)
+        if action == "-D":
+            self.connections = [one for one in self.connections if one not in found]
+        done = {"-D": "deleted", "-L": "shown"}[action]
+        status = 1 if action == "-D" and not found else 0
+        said = f"conntrack v1.4.7 (conntrack-tools): {len(found)} flow entries have been {done}.\n"
+        return status, "".join(f"{one}\n" for one in found), said
+
+
+@pytest.fixture
+def conntrack(nft: FakeNft, monkeypatch: pytest.MonkeyPatch) -> FakeConntrack:
+    fake = FakeConntrack()
+    run_nft = nft.run
+    monkeypatch.setattr(
+        nft, "run", lambda argv, data=None: fake.run(argv) if argv[0] == "conntrack" else run_nft(argv, data)
+    )
+    return fake
 
 
 @pytest.fixture
@@ -390,6 +437,48 @@ def test_bad_input_is_refused_before_anything_is_written(nft: FakeNft, run: Any,
     assert re.search(message, refused["msg"]), refused["msg"]
     assert nft.writes == []
     assert run(check=True, **params)["msg"] == refused["msg"]
+
+
+UNTRANSLATED = [
+    Connection("tcp 192.0.2.10 443", "192.0.2.10"),
+    Connection("udp 192.0.2.10 9999", "192.0.2.10"),  # there is a service for every port of udp
+    Connection("udp 2001:db8::10 53", "2001:db8::10", family="ipv6"),
+]
+OTHERS = [
+    Connection("tcp 192.0.2.10 443", "198.51.100.11"),  # IPVS has sent it on by NAT
+    Connection("tcp 192.0.2.10 443", "192.0.2.10", answered=True),
+    Connection("tcp 192.0.2.10 22", "192.0.2.10"),
+    Connection("tcp 2001:db8::10 53", "2001:db8::10", family="ipv6"),
+]
+
+
+def test_connections_from_before_the_translation_are_forgotten(
+    nft: FakeNft, run: Any, conntrack: FakeConntrack
+) -> None:
+    conntrack.connections = [*UNTRANSLATED, *OTHERS]
+    flows = [flow for flow in EVERY_KIND if flow["service"] != {**SERVICE, "port": 0}]
+    kept = run(flows=flows)
+    assert (kept["forgotten"], conntrack.calls) == (0, 0)
+    counted = run(check=True, flows=flows, forget_untranslated=True)
+    assert (counted["changed"], counted["forgotten"]) == (True, 3)
+    assert len(conntrack.connections) == 7
+    done = run(flows=flows, forget_untranslated=True)
+    assert (done["changed"], done["forgotten"], done["replaced"]) == (True, 3, [])
+    assert conntrack.connections == OTHERS
+    again = run(flows=flows, forget_untranslated=True)
+    assert (again["changed"], again["forgotten"]) == (False, 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ("Operation failed: Operation not permitted", "needs CAP_NET_ADMIN; run the task with become"),
+        ("Operation failed: Device or resource busy", "could not tell its connections: .*busy"),
+    ],
+)
+def test_what_conntrack_says_is_told(nft: FakeNft, run: Any, conntrack: FakeConntrack, error: str, told: str) -> None:
+    conntrack.error = error
+    assert re.search(told, run(flows=[FLOW], forget_untranslated=True)["msg"])
 
 
 def test_the_number_of_flows_is_limited(nft: FakeNft, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

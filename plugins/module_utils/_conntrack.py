@@ -1,0 +1,49 @@
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection: nothing outside l4lb.ipvs may import it.
+
+"""The connections that the kernel tracks, as conntrack(8) tells and deletes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ._errors import Forbidden, IpvsError
+from ._model import AF_INET, PROTOCOLS, ServiceKey
+from ._module import Task
+from ._values import show_address
+
+
+def forget_untranslated(task: Task, services: Iterable[ServiceKey]) -> int:
+    """Forget the connections to services that have had no answer and expect it from the service's own address -> how
+    many there were. Once IPVS has translated a packet it is expected from the server (``ip_vs_update_conntrack`` in
+    ip_vs_nfct.c). Those to a service by firewall mark cannot be told from others: nothing is known of where they go.
+    In check mode they are only counted.
+
+    :raises Unavailable: the command conntrack is not installed.
+    :raises Forbidden: the process lacks CAP_NET_ADMIN.
+    :raises IpvsError: conntrack says no.
+    """
+    action = "-L" if task.check_mode else "-D"
+    found = (_listed(task, [action, *_untranslated(service)]) for service in sorted(services) if not service.fwmark)
+    return sum(len(connections) for connections in found)
+
+
+def _untranslated(service: ServiceKey) -> list[str]:
+    """The options that choose the connections. UNSET are those without an answer."""
+    address = show_address(service.address)
+    protocol = next(word for word, number in PROTOCOLS.items() if number == service.protocol)
+    port = ["--dport", str(service.port)] if service.port else []
+    family = "ipv4" if service.family == AF_INET else "ipv6"
+    return ["-f", family, "-p", protocol, *port, "--orig-dst", address, "--reply-src", address, "--status", "UNSET"]
+
+
+def _listed(task: Task, options: list[str]) -> list[str]:
+    """The lines of the connections. It fails too where there is none to delete, and then says so."""
+    dummy, output, said = task.run(["conntrack", *options])
+    if "flow entries have been" in said:
+        return output.splitlines()
+    if "Operation not permitted" in said:
+        raise Forbidden("reading and forgetting connections needs CAP_NET_ADMIN; run the task with become")
+    raise IpvsError(f"conntrack could not tell its connections: {said.strip() or 'no reason given'}")
