@@ -35,7 +35,7 @@ plant: setup ## Plant known faults one by one: a named test must catch each
 bench: setup ## Measure ipvs_table against ipvsadm and hold the ratios to their bars
 	@tests/bench/run
 
-bench-quick: setup ## The same in minutes: small tables, and a profile without a kernel
+bench-quick: setup ## The same in minutes: a small table, and a profile without a kernel
 	@tests/bench/run --quick
 
 matrix: setup-checks ## Unit tests on every supported ansible-core and target Python found here
