@@ -16,8 +16,8 @@ from ._values import show_address
 
 
 def forget_untranslated(task: Task, services: Iterable[ServiceKey]) -> int:
-    """Forget the connections to services that have had no answer and expect it from the service's own address -> how
-    many there were. Once IPVS has translated a packet it is expected from the server (``ip_vs_update_conntrack`` in
+    """Forget the connections to services that expect their answers from the service's own address -> how many there
+    were. Once IPVS has translated a packet they are expected from the server (``ip_vs_update_conntrack`` in
     ip_vs_nfct.c). Those to a service by firewall mark cannot be told from others: nothing is known of where they go.
     In check mode they are only counted.
 
@@ -31,12 +31,14 @@ def forget_untranslated(task: Task, services: Iterable[ServiceKey]) -> int:
 
 
 def _untranslated(service: ServiceKey) -> list[str]:
-    """The options that choose the connections. UNSET are those without an answer."""
+    """The options that choose the connections. ``--status UNSET`` is not among them: conntrack 1.4.7 takes it for any
+    with ``-D``, and for invalid with ``-L``.
+    """
     address = show_address(service.address)
     protocol = next(word for word, number in PROTOCOLS.items() if number == service.protocol)
     port = ["--dport", str(service.port)] if service.port else []
     family = "ipv4" if service.family == AF_INET else "ipv6"
-    return ["-f", family, "-p", protocol, *port, "--orig-dst", address, "--reply-src", address, "--status", "UNSET"]
+    return ["-f", family, "-p", protocol, *port, "--orig-dst", address, "--reply-src", address]
 
 
 def _listed(task: Task, options: list[str]) -> list[str]:

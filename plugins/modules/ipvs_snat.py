@@ -32,8 +32,8 @@ options:
     elements: dict
   forget_untranslated:
     description:
-      - Forget the connections to the services of O(flows) that are tracked as if the director itself had still to
-        answer them. A connection is given a new source with its first packet or never. Those that were tracked while a
+      - Forget the connections to the services of O(flows) that are tracked as if the director itself answered them. A
+        connection is given a new source with its first packet or never. Those that were tracked while a
         service was sent on by O(ignore:forward=dr) or O(ignore:forward=tun) have none, and a client that uses its port
         again while one of them is remembered gets no answer.
       - Give it once the servers are in the IPVS table with O(ignore:forward=nat). What is forgotten is tracked anew
