@@ -10,9 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ._errors import Forbidden, IpvsError
-from ._model import AF_INET, PROTOCOLS, ServiceKey
+from ._model import FAMILIES, PROTOCOLS, ServiceKey, word_of
 from ._module import Task
 from ._values import show_address
+
+
+def check_installed(task: Task) -> None:
+    """:raises Unavailable: the command conntrack is not installed."""
+    task.run(["conntrack", "--version"])
 
 
 def forget_untranslated(task: Task, services: Iterable[ServiceKey]) -> int:
@@ -35,10 +40,9 @@ def _untranslated(service: ServiceKey) -> list[str]:
     with ``-D``, and for invalid with ``-L``.
     """
     address = show_address(service.address)
-    protocol = next(word for word, number in PROTOCOLS.items() if number == service.protocol)
     port = ["--dport", str(service.port)] if service.port else []
-    family = "ipv4" if service.family == AF_INET else "ipv6"
-    return ["-f", family, "-p", protocol, *port, "--orig-dst", address, "--reply-src", address]
+    layers = ["-f", word_of(FAMILIES, service.family), "-p", word_of(PROTOCOLS, service.protocol)]
+    return [*layers, *port, "--orig-dst", address, "--reply-src", address]
 
 
 def _listed(task: Task, options: list[str]) -> list[str]:

@@ -25,6 +25,7 @@ from ._model import (
     make_server_key,
     parse_key,
     server_text,
+    word_of,
 )
 from ._nft import LiveTable
 from ._text import key_params, server_key_params
@@ -147,7 +148,7 @@ def element_of(flow: Flow) -> Element:
     if flow.service.fwmark:
         return Element("mark", (flow.service.fwmark, server))
     service = show_address(flow.service.address)
-    protocol = next(word for word, number in PROTOCOLS.items() if number == flow.service.protocol)
+    protocol = word_of(PROTOCOLS, flow.service.protocol)
     if flow.service.port:
         return Element(protocol, (service, flow.service.port, server, flow.server.port))
     return Element(f"{protocol}_any", (service, server))

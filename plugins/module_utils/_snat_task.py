@@ -11,8 +11,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from . import _conntrack, _nft_task, _snat
-from ._errors import Findings
+from . import _nft_task, _snat
+from ._errors import Findings, IpvsError
 from ._module import Task
 from ._snat import Flow
 from ._values import show_address
@@ -26,7 +26,8 @@ PURPOSE = _nft_task.Purpose(_snat.TABLES, _snat.draft, _snat.read_elements, _sna
 def body(task: Task) -> dict[str, Any]:
     """The module.
 
-    :raises IpvsError: invalid input, a host that lacks something, or nft refused; nothing has changed then.
+    :raises IpvsError: invalid input, a host that lacks something, or nft refused; nothing has changed then. What
+        conntrack refuses comes after the tables, and tells whether they changed.
     """
     findings = Findings()
     flows = _nft_task.listed(task, "flows", _snat.parse_flows, findings)
@@ -36,10 +37,19 @@ def body(task: Task) -> dict[str, Any]:
         _check_conntrack(task, findings)
         _check_sources(task, flows, findings)
         task.conclude(findings)
+    forget = task.params["forget_untranslated"]
+    if forget:
+        from . import _conntrack  # few runs need it
+
+        _conntrack.check_installed(task)
     result = _nft_task.converge(task, PURPOSE, _snat.elements_by_family(flows))
     forgotten = 0
-    if task.params["forget_untranslated"]:
-        forgotten = _conntrack.forget_untranslated(task, {flow.service for flow in flows})
+    if forget:
+        try:
+            forgotten = _conntrack.forget_untranslated(task, {flow.service for flow in flows})
+        except IpvsError as error:
+            error.details.update(changed=result["changed"])
+            raise
     return {
         **result,
         "changed": result["changed"] or forgotten > 0,

@@ -10,6 +10,7 @@ from typing import Any, Callable, NamedTuple, Optional
 import pytest
 
 from plugins.module_utils import _kernel, _snat, _snat_task
+from plugins.module_utils._errors import Unavailable
 from plugins.modules import ipvs_snat
 from tests.unit.fake_nft import FakeNft
 
@@ -35,9 +36,14 @@ class FakeConntrack:
         self.connections: list[Connection] = []
         self.error = ""
         self.calls = 0
+        self.installed = True
 
     def run(self, argv: list[str]) -> tuple[int, str, str]:
+        if not self.installed:
+            raise Unavailable("the command conntrack is not installed on this host")
         self.calls += 1
+        if argv[1:] == ["--version"]:
+            return 0, "conntrack v1.4.7 (conntrack-tools)\n", ""
         command, action, *rest = argv
         options = dict(zip(rest[::2], rest[1::2]))
         if self.error:
@@ -476,7 +482,16 @@ def test_connections_from_before_the_translation_are_forgotten(
 )
 def test_what_conntrack_says_is_told(nft: FakeNft, run: Any, conntrack: FakeConntrack, error: str, told: str) -> None:
     conntrack.error = error
-    assert re.search(told, run(flows=[FLOW], forget_untranslated=True)["msg"])
+    for changed in (True, False):
+        refused = run(flows=[FLOW], forget_untranslated=True)
+        assert re.search(told, refused["msg"])
+        assert refused["changed"] == changed
+
+
+def test_without_conntrack_nothing_is_written(nft: FakeNft, run: Any, conntrack: FakeConntrack) -> None:
+    conntrack.installed = False
+    assert "conntrack is not installed" in run(flows=[FLOW], forget_untranslated=True)["msg"]
+    assert nft.writes == []
 
 
 def test_the_number_of_flows_is_limited(nft: FakeNft, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
