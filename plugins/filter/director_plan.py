@@ -71,8 +71,9 @@ RETURN = r"""
 _value:
   description:
     - C(modules) in the order to load them, C(missing_modules) that are not loaded, C(vip_interfaces), the names of
-      those where a director's VIPs may be, C(sysctls), C(vips) as M(l4lb.ipvs.ipvs_vip) takes them, C(problems) and
-      C(warnings), one sentence each.
+      those where a director's VIPs may be, C(sysctls), C(vips) as M(l4lb.ipvs.ipvs_vip) takes them,
+      C(may_turn_direct), whether servers that are reached by V(nat) or V(tun) now may be to be reached by V(dr),
+      C(problems) and C(warnings), one sentence each.
   type: dict
 """
 

@@ -41,6 +41,8 @@ OWN_TABLES = "l4lb_"
 OWN_FILES = ("sysctl.d/*l4lb-ipvs*.conf", "modules-load.d/l4lb-ipvs*.conf")
 #: Of the command ip.
 FAMILY_OPTIONS = {"ipv4": "-4", "ipv6": "-6"}
+#: The ways of forwarding as /proc/net/ip_vs names them (ip_vs_fwd_name, net/netfilter/ipvs/ip_vs_ctl.c).
+FORWARD_WORDS = {"Masq": "nat", "Tunnel": "tun", "Route": "dr"}
 #: Sysctls of interfaces that decide who answers for an address, who is believed, and where routes come from.
 SETTINGS = {"ipv4": ("arp_ignore", "arp_announce", "rp_filter"), "ipv6": ("accept_ra",)}
 
@@ -86,6 +88,7 @@ def host_info(task: Task) -> dict[str, Any]:
         "forward": forward + _legacy_forward(task),
         "source_nat": source_nat,
         "owners": owners(),
+        "forwards": live_forwards(),
         "connection": management_connection(),
     }
 
@@ -181,6 +184,13 @@ def read_route(family: str, route: Mapping[str, Any]) -> dict[str, Any]:
         "type": route.get("type", "unicast"),
         "via": route.get("gateway", ""),
     }
+
+
+def live_forwards() -> list[str]:
+    """The ways in which the servers of the IPVS table are reached, sorted."""
+    # of a server: -> address, way, weight, connections
+    words = {line.split()[2] for line in _lines(os.path.join(PROC, "net/ip_vs")) if line.startswith("  -> ")}
+    return sorted(FORWARD_WORDS[word] for word in words & FORWARD_WORDS.keys())
 
 
 def settings() -> dict[str, int]:

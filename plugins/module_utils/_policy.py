@@ -15,7 +15,7 @@ from typing import NamedTuple, Optional
 
 from . import _model, _values
 from ._errors import BadValue, Findings, IpvsError
-from ._model import Entry, ServerKey, ServiceKey, Table
+from ._model import Entry, Server, ServerKey, ServiceKey, Table
 from ._plan import Plan, listed, plan
 from ._values import Field
 
@@ -235,6 +235,24 @@ def counts(made: Plan) -> dict[str, int]:
         "edit_server" if operation.action == "quiesce_server" else operation.action for operation in made.operations
     )
     return {word: found[word] for word in ACTION_WORDS if word in found}
+
+
+def made_direct(made: Plan) -> list[str]:
+    """The addresses of the servers that go from NAT or a tunnel to DR, sorted.
+
+    The kernel keeps one route with a server (ip_vs_dest.dest_dst), whichever connection asked first. Asked for NAT or a
+    tunnel, it has no next hop of its own, and packets by DR, which are addressed to the VIP, are sent to the neighbour
+    with that address (IP_VS_RT_MODE_KNOWN_NH, net/netfilter/ipvs/ip_vs_xmit.c).
+    """
+    direct = _model.FORWARDS["dr"]
+    found = {
+        operation.after.key.address
+        for operation in made.operations
+        if isinstance(operation.before, Server)
+        and isinstance(operation.after, Server)
+        and operation.before.forward != direct == operation.after.forward
+    }
+    return [_values.show_address(address) for address in sorted(found, key=lambda one: (len(one), one))]
 
 
 def _refusal(message: str, made: Plan) -> IpvsError:

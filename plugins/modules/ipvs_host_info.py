@@ -141,6 +141,13 @@ owners:
   elements: str
   sample:
     - keepalived (virtual_server in /etc/keepalived/keepalived.conf)
+forwards:
+  description: The ways in which the servers of the live IPVS table are reached, of V(nat), V(dr) and V(tun).
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - nat
 connection:
   description: The address and port of this host through which Ansible is connected by SSH; null without SSH.
   returned: success

@@ -173,6 +173,17 @@ kept_weights:
   type: list
   elements: str
   sample: ["-t 192.0.2.10:443 -r 198.51.100.11:8443 keeps weight 0 (listed: 1)"]
+made_direct:
+  description:
+    - The addresses of the servers that the task takes from C(nat) or C(tun) to C(dr), all of them.
+    - Old connections keep their way, and can mislead the new ones. The kernel keeps one route with each server, made
+      for the first packet after the change. Made for NAT or a tunnel it has no next hop, and the director then looks
+      among its neighbours for the VIP itself. That cannot happen while the server has a host route by itself, which
+      C(ip route add ADDRESS via ADDRESS) makes.
+  returned: success
+  type: list
+  elements: str
+  sample: ["198.51.100.11"]
 operations:
   description: The operations in the notation of C(ipvsadm), the first 100 of them.
   returned: success
@@ -213,6 +224,7 @@ def run(task: Task) -> dict[str, Any]:
     result = converge(task, lambda client: client.table(keys), decide, register)
     told = result.pop("plan")
     result["counts"] = _policy.counts(told)
+    result["made_direct"] = _policy.made_direct(told)
     if policy.keep_weights:
         kept = _policy.kept_weights(told.current, listed)
         result["kept_weights"] = capped(kept, len(kept))

@@ -52,7 +52,8 @@ def director_plan(
     """Everything a director needs besides its table. ``marks`` is what ``_marks.marks`` makes of the services.
     -> ``modules`` (kernel modules, in the order to load them), ``missing_modules`` (those not loaded),
     ``vip_interfaces`` (names of those where a director's VIPs may be), ``sysctls`` (key to value; ``sysctls`` of the
-    caller win), ``vips`` (address, prefix, interface), ``problems`` and ``warnings`` (lists of sentences).
+    caller win), ``vips`` (address, prefix, interface), ``may_turn_direct`` (whether a server that is reached by NAT or
+    tunnel now may be one that is to be reached directly), ``problems`` and ``warnings`` (lists of sentences).
 
         :raises InvalidInput: the services or options break a rule.
     """
@@ -73,6 +74,7 @@ def director_plan(
         "missing_modules": [name for name in modules if host["modules"].get(name) != "loaded"],
         "sysctls": {**_sysctls(table, flows, vips, interfaces), **_kept_routes(table, host), **(sysctls or {})},
         "vips": vips if place_vips else [],
+        "may_turn_direct": bool(set(host["forwards"]) - {"dr"}) and any(map(_has_direct, table.values())),
         **judge(dangers, allow, "ipvs_director_allow"),
     }
 
@@ -224,6 +226,10 @@ def _dangers(
                 )
             )
     return dangers
+
+
+def _has_direct(entry: _model.Entry) -> bool:
+    return any(server.forward == FORWARDS["dr"] for server in entry.servers.values())
 
 
 def _is_nat(entry: _model.Entry) -> bool:

@@ -34,6 +34,7 @@ HOST: dict[str, Any] = {
     "forward": [],
     "source_nat": [],
     "owners": [],
+    "forwards": [],
     "connection": None,
     "gateways": [],
     "sysctls": {},
@@ -309,3 +310,19 @@ def test_a_mark_on_the_management_port(address: str, port: int, taken: bool) -> 
         else []
     )
     assert plan(MARKED, marks=[MARK], connection=connection, allow=["management_capture"])["problems"] == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "live", "expected"),
+    [
+        ("dr", [], False),
+        ("dr", ["dr"], False),
+        ("dr", ["dr", "nat"], True),
+        ("dr", ["tun"], True),
+        ("nat", ["dr", "nat"], False),
+        ("tun", ["nat"], False),
+    ],
+)
+def test_a_server_may_turn_direct_that_is_reached_another_way(wanted: str, live: list[str], expected: bool) -> None:
+    service = {**WEB, "forward": wanted, "servers": [{"address": "198.51.100.11", "forward": wanted}]}
+    assert plan(WEB6, service, host={"forwards": live})["may_turn_direct"] is expected

@@ -9,6 +9,7 @@ import pytest
 
 from plugins.module_utils._errors import BadValue, Findings, InvalidInput, IpvsError
 from plugins.module_utils._model import AF_INET, AF_INET6, ServiceKey, Table, key_text, parse_services, server_text
+from plugins.module_utils._plan import plan
 from plugins.module_utils._policy import (
     ACTION_WORDS,
     Limit,
@@ -21,6 +22,7 @@ from plugins.module_utils._policy import (
     keep_weights,
     kept_weights,
     limit,
+    made_direct,
     network,
     parse_scope,
     unwanted,
@@ -284,6 +286,17 @@ def test_every_action_is_counted_in_its_word() -> None:
         assert len(error.details["operations"]) == 7
         assert error.details["diff"] == made.diff()
     assert Policy("all").checked(made, listed) is made
+
+
+def test_servers_that_become_direct_are_told() -> None:
+    before = [{**web(80, *range(1, 5)), "forward": "nat"}, {**web(81, 1, 5), "forward": "tun"}, web(82, 6)]
+    six = {"address": "2001:db8::10", "port": 80, "servers": [{"address": "2001:db8::1"}]}
+    live = table(*before, {**six, "forward": "nat"})
+    listed = table(web(80, 1, 9), {**web(80, 2), "port": 83}, web(81, 1, 5), {**web(82, 6), "forward": "nat"}, six)
+    made = Policy("all", max_removals=Limit(share=100)).plan(live, listed, Owned())
+    assert made_direct(made) == ["198.51.100.1", "198.51.100.5", "2001:db8::1"]
+    assert made_direct(plan(listed, live)) == ["198.51.100.6"]
+    assert made_direct(plan(listed, listed)) == []
 
 
 def test_the_two_kinds_are_limited_apart() -> None:

@@ -151,6 +151,23 @@ def test_sysctls_of_every_interface_are_told(host: Path, read: Callable[..., dic
     }
 
 
+def test_ways_of_forwarding_are_told(host: Path, read: Callable[..., dict[str, Any]]) -> None:
+    assert read()["forwards"] == []
+    (host / "PROC" / "net").mkdir()
+    (host / "PROC" / "net" / "ip_vs").write_text(
+        "IP Virtual Server version 1.2.1 (size=4096)\n"
+        "Prot LocalAddress:Port Scheduler Flags\n"
+        "  -> RemoteAddress:Port Forward Weight ActiveConn InActConn\n"
+        "TCP  C000020A:01BB mh (mh-port)\n"
+        "  -> C6336416:20FB      Masq    1      0          0         \n"
+        "  -> C6336415:20FB      Tunnel  1      0          0         \n"
+        "TCP  [2001:0db8:0000:0000:0000:0000:0000:000a]:0050 rr \n"
+        "  -> [2001:0db8:0000:0000:0000:0000:0000:0001]:0050      Route   1      0          0         \n"
+        "  -> [2001:0db8:0000:0000:0000:0000:0000:0002]:0050      Local   1      0          0         \n"
+    )
+    assert read()["forwards"] == ["dr", "nat", "tun"]
+
+
 def test_files_of_the_roles_are_told(host: Path, read: Callable[..., dict[str, Any]]) -> None:
     for path in (
         "sysctl.d/99-zz-l4lb-ipvs-backend.conf",
