@@ -36,7 +36,13 @@ def bench() -> Any:
         yield loaded("run")
 
 
-RUN = {"whole": 2.0, "phases": {"read": 0.5, "write": 0.25}, "counts": {"add_service": 1}, "operations": ["-A"]}
+RUN = {
+    "start": 0.5,
+    "whole": 2.0,
+    "phases": {"read": 0.5, "write": 0.25},
+    "counts": {"add_service": 1},
+    "operations": ["-A"],
+}
 QUIET = {**RUN, "counts": {}, "operations": []}
 MODULE = {
     "what": "module",
