@@ -16,6 +16,17 @@ SECONDS = 5  # of one piece of the load
 # A closed connection stays tracked for two minutes. Of one that was sent on by DR, IPVS sees one end only, and for as
 # long it sends a new one from the same port the same way, unless it is told to balance that anew.
 SYSCTLS = {"net.netfilter.nf_conntrack_max": 65536, "net.ipv4.vs.conn_reuse_mode": 3}
+# Connections that go on sending, so that after an edit a packet of theirs is likely the first that a server is sent.
+LASTING = f"""
+import socket, time
+lasting = [socket.create_connection(("{VIP}", 80)) for _server in range({len(SERVERS)})]
+for connection in lasting:
+    connection.sendall(b"POST / HTTP/1.1\\r\\nContent-Length: 1000000000\\r\\n\\r\\n")
+while True:
+    for connection in lasting:
+        connection.send(b"x")
+    time.sleep(0.01)
+"""
 ATTEMPTS = 60  # readings of the table until a server has no connection left
 
 
@@ -76,6 +87,22 @@ def without_a_failure(targets):
     assert told == [[(0, rate * SECONDS) for rate in targets.values()]] * len(reports), "\n".join(failed)
 
 
+@contextlib.contextmanager
+def lasting_connections():
+    """A connection to each server goes on sending until the block ends."""
+    client = nodes.node(nodes.CLIENT)
+    client.check_output("systemd-run --quiet --unit=lasting --property=Restart=no python3 -c %s", LASTING)
+    try:
+        for dummy in range(ATTEMPTS):
+            held = client.check_output(f"ss --no-header --numeric state established dst {VIP}:80").splitlines()
+            if len(held) == len(SERVERS):
+                break
+        assert len(held) == len(SERVERS), client.run("systemctl status lasting").stdout
+        yield
+    finally:
+        client.run("systemctl stop lasting; systemctl reset-failed lasting")
+
+
 def live_servers(scenario, port):
     """The servers of the service on this port, by their addresses, with their counters."""
     found = [
@@ -127,8 +154,10 @@ def test_a_backend_leaves(scenario):
 def test_a_service_moves_to_another_way(scenario, forward):
     before = {"dr": "nat", "nat": "dr"}[forward]
     build(scenario, web(*SERVERS, forward=before), tls(*SERVERS))
-    with without_a_failure(WEB_AND_TLS):
+    with lasting_connections(), without_a_failure(WEB_AND_TLS):
         build(scenario, web(*SERVERS, forward=forward), tls(*SERVERS))
+    director = nodes.node(nodes.DIRECTOR)
+    assert director.check_output(f"ip neighbour show {VIP}; ip route show proto 76") == ""
     seen = nodes.load(f"{VIP}:80", "--count 4")["client_seen"]
     assert seen == {{"dr": "198.51.100.10", "nat": "198.51.100.200"}[forward]: 4}
 
