@@ -236,7 +236,7 @@ def refused(*services: dict[str, Any], **options: Any) -> list[str]:
 
 def test_everything_wrong_with_the_words_is_told_at_once() -> None:
     vip = {"wbe": "hold", "plain": "standby", "dns": "stand by", "default": ["hold"]}
-    assert refused(NAMED, PLAIN, DNS, vip=vip) == [
+    assert refused(NAMED, PLAIN, {**PLAIN, "port": 81}, DNS, vip=vip) == [
         "ipvs_director_vip.wbe: unknown key; did you mean web?",
         "ipvs_director_vip.dns: must be one of hold, standby, external (got 'stand by')",
         "ipvs_director_vip.default: must be one of hold, standby, external (got ['hold'])",
