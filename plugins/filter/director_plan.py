@@ -39,10 +39,18 @@ options:
     description: The prefix length of the VIPs; V(host) for a whole address, 32 or 128.
     type: raw
     default: host
-  place_vips:
-    description: Whether the role places the VIPs. If not, none is returned and no interface need be told.
-    type: bool
-    default: true
+  vip:
+    description:
+      - Which VIPs the director holds. One of V(hold), V(standby) and V(external), or a dict of the names of services,
+        and V(default) for the others, to these words. Services that share an address must have the same word.
+      - The interface of a VIP with V(external) need not be told.
+    type: raw
+    default: hold
+  names:
+    description: The names that O(vip) may have besides those of the services, since other directors carry them.
+    type: list
+    elements: str
+    default: []
   sysctls:
     description: More sysctls, or other values for those worked out.
     type: dict
@@ -71,9 +79,10 @@ RETURN = r"""
 _value:
   description:
     - C(modules) in the order to load them, C(missing_modules) that are not loaded, C(vip_interfaces), the names of
-      those where a director's VIPs may be, C(sysctls), C(vips) as M(l4lb.ipvs.ipvs_vip) takes them,
-      C(may_turn_direct), whether servers that are reached by V(nat) or V(tun) now may be to be reached by V(dr),
-      C(problems) and C(warnings), one sentence each.
+      those where a director's VIPs may be, C(sysctls), C(vips), those to hold, as M(l4lb.ipvs.ipvs_vip) takes them,
+      C(standby_vips), those to let go of, since the host has them and stands by for them, C(vip_addresses), the
+      addresses of all services, C(may_turn_direct), whether servers that are reached by V(nat) or V(tun) now may be to
+      be reached by V(dr), C(problems) and C(warnings), one sentence each.
   type: dict
 """
 

@@ -20,6 +20,7 @@ description:
   - The networks of a host are those in its variable C(ipvs_networks), a list of C(address/prefix), where the address
     is the host's own or that of the network; without it, those in its facts if they are there. The same network on two
     hosts is one segment.
+  - Which VIPs a director holds is in its variable C(ipvs_director_vip), one word or a dict of them by service.
   - The guide on the check of the topology lists all checks.
 positional: _input
 extends_documentation_fragment:

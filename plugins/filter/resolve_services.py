@@ -24,6 +24,13 @@ positional: _input
 extends_documentation_fragment:
   - l4lb.ipvs.services
   - l4lb.ipvs.services.director
+options:
+  vip:
+    description:
+      - The variable C(ipvs_director_vip) of the director, see P(l4lb.ipvs.director_plan#filter). Services for which it
+        stands by are left out.
+    type: raw
+    default: hold
 seealso:
   - plugin: l4lb.ipvs.snat_flows
     plugin_type: filter
@@ -53,14 +60,22 @@ _value:
 
 from typing import Any, Callable, Optional
 
+from ..module_utils._errors import Findings
 from ..plugin_utils._filter import tells_invalid_input
 from ..plugin_utils._resolve import Inventory, resolve
+from ..plugin_utils._vip_words import HOLD, STANDBY, words
 
 
 @tells_invalid_input
-def resolve_services(services: object, director: Optional[str] = None, **inventory: Any) -> list[dict[str, Any]]:
+def resolve_services(
+    services: Any, director: Optional[str] = None, vip: object = HOLD, **inventory: Any
+) -> list[dict[str, Any]]:
     """The filter of this name; see DOCUMENTATION."""
-    return [service.plain for service in resolve(services, Inventory(**inventory), director)]
+    resolved = resolve(services, Inventory(**inventory), director)
+    findings = Findings()
+    word = words(vip, [service.get("name") for service in services], findings)
+    findings.raise_problems()
+    return [one.plain for one in resolved if word[one.plain.get("name")] != STANDBY]
 
 
 class FilterModule:

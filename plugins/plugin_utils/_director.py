@@ -17,9 +17,10 @@ from typing import Any, NamedTuple, Optional
 
 from ..module_utils import _model, _traffic, _values
 from ..module_utils._errors import BadValue, Findings
-from ..module_utils._model import AF_INET, AF_INET6, FORWARDS, Table
+from ..module_utils._model import AF_INET, AF_INET6, FORWARDS, ServiceKey, Table
 from ..module_utils._traffic import MARKS, Traffic
 from ._reading import Address, Danger, Network, check_allowances, egress, ip, judge, networks, on_link, setting
+from ._vip_words import EXTERNAL, HOLD, STANDBY, words_of_vips
 
 #: What a user may decide to live with, by the word that says so.
 ALLOWANCES = ("forward_drop", "foreign_masquerade", "foreign_owner", "management_capture")
@@ -43,37 +44,51 @@ def director_plan(
     host: Mapping[str, Any],
     vip_interface: str = "",
     vip_prefix: object = HOST_PREFIX,
-    place_vips: bool = True,
+    vip: object = HOLD,
+    names: Sequence[str] = (),
     sysctls: Optional[Mapping[str, Any]] = None,
     allow: Sequence[str] = (),
     connection: Optional[Mapping[str, Any]] = None,
     marks: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Everything a director needs besides its table. ``marks`` is what ``_marks.marks`` makes of the services.
+    """Everything a director needs besides its table. ``marks`` is what ``_marks.marks`` makes of the services; ``vip``
+    says which VIPs it holds (``_vip_words``), and ``names`` are those of services that other directors carry.
     -> ``modules`` (kernel modules, in the order to load them), ``missing_modules`` (those not loaded),
     ``vip_interfaces`` (names of those where a director's VIPs may be), ``sysctls`` (key to value; ``sysctls`` of the
-    caller win), ``vips`` (address, prefix, interface), ``may_turn_direct`` (whether a server that is reached by NAT or
+    caller win), ``vips`` to hold (address, prefix, interface), ``standby_vips`` (those that the host has and stands
+    by for), ``vip_addresses`` (of all services), ``may_turn_direct`` (whether a server that is reached by NAT or
     tunnel now may be one that is to be reached directly), ``problems`` and ``warnings`` (lists of sentences).
 
         :raises InvalidInput: the services or options break a rule.
     """
     findings = Findings()
     table = _model.parse_services(services, "services", findings)
+    findings.raise_problems()  # from here on the table has every service, in the order given
     check_allowances(allow, ALLOWANCES, findings)
     marked = _traffic.parse(MARKS, marks, "marks", findings)
     interfaces = networks(host["interfaces"])
-    # who places the VIPs elsewhere need not tell where, but where that is clear it counts for the sysctls
-    addresses = {key.address for key in table if key.address} | {one for mark in marked for one in mark.addresses}
-    vips = _vips(addresses, interfaces, vip_interface, vip_prefix, findings if place_vips else Findings())
+    words = words_of_vips(vip, _named_vips(services, table, marked), names, findings)
+    vips = _vips(words, interfaces, vip_interface, vip_prefix, findings)
     findings.raise_problems()
+    here = {(one.interface, one.address) for one in interfaces}
     modules = _modules(table, flows)
     dangers = _dangers(table, marked, flows, host, interfaces, modules, connection)
     return {
         "modules": modules,
         "vip_interfaces": _vip_interfaces(interfaces, vip_interface),
         "missing_modules": [name for name in modules if host["modules"].get(name) != "loaded"],
-        "sysctls": {**_sysctls(table, flows, vips, interfaces), **_kept_routes(table, host), **(sysctls or {})},
-        "vips": vips if place_vips else [],
+        "sysctls": {
+            **_sysctls(table, flows, list(vips.values()), interfaces),
+            **_kept_routes(table, host),
+            **(sysctls or {}),
+        },
+        "vips": [one for address, one in vips.items() if words[address] == HOLD],
+        "standby_vips": [
+            one
+            for address, one in vips.items()
+            if words[address] == STANDBY and (one["interface"], ip(address)) in here
+        ],
+        "vip_addresses": [_values.show_address(address) for address in _in_order(words)],
         "may_turn_direct": bool(set(host["forwards"]) - {"dr"}) and any(map(_has_direct, table.values())),
         **judge(dangers, allow, "ipvs_director_allow"),
     }
@@ -134,21 +149,39 @@ def _forwards_ipv6(entry: _model.Entry) -> bool:
     return any(server.forward == FORWARDS["nat"] and server.key.family == AF_INET6 for server in entry.servers.values())
 
 
+def _named_vips(services: Any, table: Table, marked: Sequence[Traffic]) -> list[tuple[Optional[str], bytes]]:
+    """The VIPs with the names of their services. Those of a mark are of the service by this mark."""
+    names = {key: one.get("name") for key, one in zip(table, services)}
+    vips = [(name, key.address) for key, name in names.items() if key.address]
+    for mark in marked:
+        for address in mark.addresses:
+            family = AF_INET if len(address) == 4 else AF_INET6
+            vips.append((names.get(ServiceKey(mark.fwmark, family, 0, b"", 0)), address))
+    return vips
+
+
 def _vips(
-    addresses: Iterable[bytes], interfaces: Sequence[Network], interface: str, prefix: object, findings: Findings
-) -> list[dict[str, Any]]:
-    vips: list[dict[str, Any]] = []
-    for packed in sorted(addresses, key=lambda one: (len(one), one)):
+    words: Mapping[bytes, str], interfaces: Sequence[Network], interface: str, prefix: object, findings: Findings
+) -> dict[bytes, dict[str, Any]]:
+    """Where each VIP is or would be. Who places one elsewhere need not tell where, but where that is clear it counts
+    for the sysctls.
+    """
+    vips: dict[bytes, dict[str, Any]] = {}
+    for packed in _in_order(words):
+        told = Findings() if words[packed] == EXTERNAL else findings
         address = ip(packed)
-        where = interface or _holder(address, interfaces, findings)
-        length = _prefix(address, prefix, findings)
+        where = interface or _holder(address, interfaces, told)
+        length = _prefix(address, prefix, told)
         if where is None or length is None:
             continue
-        vip: dict[str, Any] = {"address": str(address), "prefix": length, "interface": where}
+        vips[packed] = {"address": str(address), "prefix": length, "interface": where}
         if address.version == 6:
-            vip["preferred_lifetime"] = 0  # never a source address of the director's own traffic
-        vips.append(vip)
+            vips[packed]["preferred_lifetime"] = 0  # never a source address of the director's own traffic
     return vips
+
+
+def _in_order(addresses: Iterable[bytes]) -> list[bytes]:
+    return sorted(addresses, key=lambda one: (len(one), one))
 
 
 def _holder(address: Address, interfaces: Sequence[Network], findings: Findings) -> Optional[str]:

@@ -23,6 +23,8 @@ from ..module_utils._model import AF_INET, FORWARDS, PROTOCOLS, Server
 from ..module_utils._traffic import Traffic
 from ._marks import marked
 from ._resolve import Inventory, Resolved, resolve
+from ._vip_words import HOLD, words_of_vips
+from ._vip_words import VARIABLE as VIP_VARIABLE
 
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
@@ -30,7 +32,6 @@ Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 ADDRESS_VARIABLES = ("ansible_host", "ipvs_address", "ipvs_address6", "ipvs_backend_addresses")
 #: The variable of a host that states its networks: ``address/prefix``, its own address or that of the network.
 NETWORKS_VARIABLE = "ipvs_networks"
-VIP_VARIABLE = "ipvs_director_vip"
 RETURN_VIA_VARIABLE = "ipvs_backend_return_via"
 ALLOW_VARIABLE = "ipvs_lint_allow"
 MAX_NAMED = 3  # servers, hosts or services in one sentence; more are counted
@@ -154,7 +155,6 @@ class _Host(NamedTuple):
     addresses: frozenset[bytes]
     networks: frozenset[Network]
     return_via: Sequence[object]
-    holds_vips: bool
 
 
 class _Service(NamedTuple):
@@ -171,9 +171,13 @@ class _Service(NamedTuple):
         return self.resolved.entry.service.key
 
     @property
+    def name(self) -> Optional[str]:
+        return self.resolved.plain.get("name")
+
+    @property
     def label(self) -> str:
-        name, text = self.resolved.plain.get("name"), _model.key_text(self.key)
-        return f"{name} ({text})" if name else text
+        text = _model.key_text(self.key)
+        return f"{self.name} ({text})" if self.name else text
 
     @property
     def vips(self) -> set[bytes]:
@@ -229,7 +233,8 @@ def lint(
     ``backends`` are the hosts that get the backend's role, by default the group ``ipvs_backends``. ``allow`` names the
     checks whose problems are to be warnings.
 
-    :raises InvalidInput: the services, the networks of a host or ``allow`` break a rule.
+    :raises InvalidInput: the services, the networks of a host, what a director says of its VIPs or ``allow`` break a
+        rule.
     """
     findings = Findings()
     for i, word in enumerate(allow):
@@ -250,11 +255,12 @@ def lint(
         )
         for one in resolved
     ]
+    held = _held(carried, inventory, findings)
     findings.raise_problems()
     found = [
         *_each(carried, fleet),
         *_vips_of_others(carried, fleet),
-        *_holders(carried, fleet),
+        *_holders(carried, held, fleet),
         *_shadows(carried),
         *_tracked(carried),
     ]
@@ -334,8 +340,7 @@ def _host(name: str, known: Mapping[str, Any], variables: Iterable[str], finding
         networks.add(stated.network)
         if stated.ip != stated.network.network_address:
             addresses.add(stated.ip.packed)
-    holds = known.get(VIP_VARIABLE, "hold") == "hold"
-    return _Host(frozenset(addresses), frozenset(networks), known.get(RETURN_VIA_VARIABLE, ()), holds)
+    return _Host(frozenset(addresses), frozenset(networks), known.get(RETURN_VIA_VARIABLE, ()))
 
 
 def _packed(value: object) -> Optional[bytes]:
@@ -488,19 +493,31 @@ def _vips_of_others(carried: Sequence[_Service], fleet: _Fleet) -> Iterator[_Fou
                 yield _Found("vip_is_real", service, {"vip": _values.show_address(vip), "owner": _some(who)})
 
 
-def _holders(carried: Sequence[_Service], fleet: _Fleet) -> Iterator[_Found]:
+def _held(carried: Sequence[_Service], inventory: Inventory, findings: Findings) -> dict[bytes, list[str]]:
+    """The directors that hold each VIP, in the order of the services."""
+    vips: dict[str, list[tuple[Optional[str], bytes]]] = {}
+    for service in carried:
+        for director in service.directors:
+            vips.setdefault(director, []).extend((service.name, vip) for vip in sorted(service.vips))
+    names = [service.name for service in carried]
+    holders: dict[bytes, list[str]] = {}
+    for director, named in vips.items():
+        value = inventory.hostvars[director].get(VIP_VARIABLE, HOLD)
+        words = words_of_vips(value, named, names, findings, f"hostvars.{director}.{VIP_VARIABLE}")
+        for vip in words:
+            if words[vip] == HOLD:
+                holders.setdefault(vip, []).append(director)
+    return holders
+
+
+def _holders(carried: Sequence[_Service], held: Mapping[bytes, Sequence[str]], fleet: _Fleet) -> Iterator[_Found]:
     """Two holders of one VIP on one segment answer for it in turns. Directors whose networks are not known are taken
     to be neighbours.
     """
-    holders: dict[bytes, list[str]] = {}
-    for service in carried:
-        for vip in service.vips:
-            known = holders.setdefault(vip, [])
-            known += [host for host in service.directors if host not in known and fleet.hosts[host].holds_vips]
-    meetings = {vip: _meeting(hosts, fleet) for vip, hosts in holders.items()}
+    meetings = {vip: _meeting(hosts, fleet) for vip, hosts in held.items()}
     for service in carried:
         for vip in sorted(service.vips):
-            if meetings[vip]:
+            if meetings.get(vip):
                 yield _Found("two_holders", service, {"vip": _values.show_address(vip), **meetings[vip]})
 
 

@@ -4,12 +4,12 @@
 import pytest
 
 HOLDER, STANDBY = "director2", "director1"
-VIP = "198.51.100.100/32"
 
 
-def test_one_director_alone_has_the_vip(now):
-    assert f" {VIP} " in now[HOLDER]["addresses"]
-    assert f" {VIP} " not in now[STANDBY]["addresses"]
+@pytest.mark.parametrize("vip", ["198.51.100.100/32", "198.51.100.101/32"])
+def test_one_director_alone_has_the_vips(now, vip):
+    assert f" {vip} " in now[HOLDER]["addresses"]
+    assert f" {vip} " not in now[STANDBY]["addresses"]
 
 
 def test_both_have_the_whole_table(now):
@@ -17,7 +17,7 @@ def test_both_have_the_whole_table(now):
         name: sorted(line.strip() for line in now[name]["table"].splitlines() if line.startswith(("-A", "-a")))
         for name in (HOLDER, STANDBY)
     }
-    assert len(commands[HOLDER]) == 3
+    assert len(commands[HOLDER]) == 6
     assert commands[HOLDER] == commands[STANDBY]
 
 

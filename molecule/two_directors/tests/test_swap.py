@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The roles of the directors are swapped by one variable while connections are made."""
 
+import json
+
+import pytest
+
 import captures
 import nodes
 
@@ -8,6 +12,7 @@ VIP = "198.51.100.100"
 HOLDER, STANDBY = "director2", "director1"
 RATE, SECONDS = 200, 5  # new connections a second, and the length of one piece of the load
 PATIENCE = 60  # seconds that the VIP may be nobody's
+WORD = "{{ (inventory_hostname == '%s') | ternary('hold', 'standby') }}"
 
 
 def make():
@@ -38,3 +43,15 @@ def test_the_other_director_answers_alone(scenario):
     assert report["failures"] == 0, report["errors"]
     assert report["client_seen"] == {"198.51.100.200": 20}
     assert {mac for dummy, mac in captures.claims(files["lan"], VIP)} == {nodes.mac(STANDBY, "lan")}
+
+
+@pytest.mark.parametrize(("web", "api"), [(HOLDER, STANDBY), (STANDBY, HOLDER)], ids=["halves", "swapped"])
+def test_each_holds_the_vip_of_a_service(scenario, web, api):
+    words = json.dumps({"ipvs_director_vip": {"web": WORD % web, "default": WORD % api}})
+    run = nodes.playbook(scenario, "l4lb.ipvs.site", "--tags", "ipvs_director_run", "-e", words)
+    assert run.status == 0, run.output
+    for vip, holder in {VIP: web, "198.51.100.101": api}.items():
+        holding = [name for name in (HOLDER, STANDBY) if f" {vip}/32 " in nodes.state(name)["addresses"]]
+        assert holding == [holder]
+        report = nodes.load(f"{vip}:80", "--count 20")
+        assert report["failures"] == 0, report["errors"]

@@ -151,9 +151,121 @@ def test_the_choice_of_interface_is_the_users_where_there_is_one_to_make() -> No
 
 def test_vips_that_others_place_need_no_interface() -> None:
     elsewhere = {**WEB, "address": "203.0.113.8"}
-    found = plan(WEB, elsewhere, place_vips=False)
+    found = plan(WEB, elsewhere, vip="external")
     assert found["vips"] == []
     assert "net.ipv4.conf.eth0.send_redirects" in found["sysctls"]
+
+
+PLAIN = {**WEB, "name": "plain", "port": 80}
+DNS = {**WEB, "name": "dns", "address": "192.0.2.53"}
+MAIL = {**WEB, "name": "mail", "address": "192.0.2.25"}
+NAMED = {**WEB, "name": "web"}
+
+
+def having(*addresses: str) -> dict[str, Any]:
+    """The host, which has these addresses besides."""
+    held = {"name": "eth0", "addresses": [{"address": address, "prefix": 32} for address in addresses]}
+    return {"interfaces": [*INTERFACES, held]}
+
+
+def split(*services: dict[str, Any], vip: object, held: tuple[str, ...] = (), **options: Any) -> list[list[str]]:
+    """The addresses of the VIPs to hold, and of those to let go of."""
+    found = plan(*services, vip=vip, host=having(*held), **options)
+    return [[one["address"] for one in found[kind]] for kind in ("vips", "standby_vips")]
+
+
+VIPS = ("192.0.2.10", "192.0.2.25", "192.0.2.53")
+
+
+@pytest.mark.parametrize(
+    ("vip", "hold", "let_go"),
+    [
+        ("hold", VIPS, ()),
+        ("standby", (), VIPS),
+        ("external", (), ()),
+        ({}, VIPS, ()),
+        ({"dns": "standby"}, ("192.0.2.10", "192.0.2.25"), ("192.0.2.53",)),
+        ({"dns": "hold", "default": "standby"}, ("192.0.2.53",), ("192.0.2.10", "192.0.2.25")),
+        ({"dns": "external", "mail": "standby"}, ("192.0.2.10",), ("192.0.2.25",)),
+    ],
+)
+def test_each_vip_goes_by_the_word_of_its_service(vip: object, hold: tuple[str, ...], let_go: tuple[str, ...]) -> None:
+    assert split(WEB, DNS, MAIL, vip=vip, held=VIPS) == [list(hold), list(let_go)]
+
+
+def test_only_what_the_host_has_is_let_go() -> None:
+    assert split(WEB, DNS, MAIL, vip="standby", held=("192.0.2.53",)) == [[], ["192.0.2.53"]]
+    elsewhere = {"name": "lan.5", "addresses": [{"address": "192.0.2.53", "prefix": 32}]}
+    host = {"interfaces": [*INTERFACES, elsewhere]}
+    assert plan(DNS, vip="standby", vip_interface="eth0", host=host)["standby_vips"] == []
+
+
+def test_what_is_let_go_is_told_as_it_was_placed() -> None:
+    assert plan(WEB, vip="standby", vip_prefix=24, host=having("192.0.2.10"))["standby_vips"] == [
+        {"address": "192.0.2.10", "prefix": 24, "interface": "eth0"}
+    ]
+
+
+def test_the_addresses_of_all_services_are_told_whatever_their_word() -> None:
+    elsewhere = {**WEB6, "name": "far", "address": "2001:db8:2::1"}
+    vip = {"dns": "standby", "far": "external"}
+    assert plan(elsewhere, DNS, WEB, vip=vip)["vip_addresses"] == ["192.0.2.10", "192.0.2.53", "2001:db8:2::1"]
+
+
+def test_the_vips_of_a_mark_go_by_the_name_of_its_service() -> None:
+    marked, mark = {**MARKED, "name": "marked"}, {**MARK, "addresses": ["192.0.2.11"]}
+    assert split(DNS, marked, marks=[mark], vip={"marked": "standby"}, held=("192.0.2.11",)) == [
+        ["192.0.2.53"],
+        ["192.0.2.11"],
+    ]
+
+
+def test_only_external_vips_need_no_interface() -> None:
+    elsewhere = {**WEB, "name": "far", "address": "203.0.113.8"}
+    assert split(elsewhere, WEB, vip={"far": "external"}) == [["192.0.2.10"], []]
+    with pytest.raises(AnsibleFilterError, match=r"the VIP 203\.0\.113\.8 is in no network"):
+        plan(elsewhere, WEB, vip={"far": "standby", "default": "external"})
+
+
+def refused(*services: dict[str, Any], **options: Any) -> list[str]:
+    with pytest.raises(AnsibleFilterError) as caught:
+        plan(*services, **options)
+    told: list[str] = caught.value.__cause__.details["problems"]  # type: ignore[union-attr]
+    return told
+
+
+def test_everything_wrong_with_the_words_is_told_at_once() -> None:
+    vip = {"wbe": "hold", "plain": "standby", "dns": "stand by", "default": ["hold"]}
+    assert refused(NAMED, PLAIN, {**PLAIN, "port": 81}, DNS, vip=vip) == [
+        "ipvs_director_vip.wbe: unknown key; did you mean web?",
+        "ipvs_director_vip.dns: must be one of hold, standby, external (got 'stand by')",
+        "ipvs_director_vip.default: must be one of hold, standby, external (got ['hold'])",
+        "ipvs_director_vip.plain: must be hold as for web, which has the VIP 192.0.2.10 too (got 'standby')",
+    ]
+
+
+@pytest.mark.parametrize("vip", ["held", ["hold"], None, True])
+def test_a_word_is_one_of_three(vip: object) -> None:
+    (told,) = refused(WEB, vip=vip)
+    assert told.startswith("ipvs_director_vip: must be one of hold, standby, external, or a dict of service names to")
+
+
+def test_services_that_share_a_vip_have_one_word() -> None:
+    marked, mark = {**MARKED, "name": "marked"}, {**MARK, "addresses": ["192.0.2.10"]}
+    assert refused(WEB, {**WEB, "port": 80}, marked, marks=[mark], vip={"marked": "external"}) == [
+        "ipvs_director_vip.marked: must be hold as for default, which has the VIP 192.0.2.10 too (got 'external')"
+    ]
+    assert split(WEB, marked, marks=[mark], vip={"default": "standby", "marked": "standby"}) == [[], []]
+
+
+def test_a_service_of_another_director_may_have_a_word() -> None:
+    assert split(WEB, vip={"dns": "standby"}, names=["dns"]) == [["192.0.2.10"], []]
+    assert refused(WEB, vip={"dns": "standby"}) == ["ipvs_director_vip.dns: unknown key; known: default"]
+
+
+def test_services_are_checked_before_their_words() -> None:
+    with pytest.raises(AnsibleFilterError, match=r"^services\[0\]: must be a dict"):
+        director_plan(["web", WEB], flows=[], host=HOST, vip="held")
 
 
 def test_a_prefix_may_be_given() -> None:

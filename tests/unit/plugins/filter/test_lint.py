@@ -262,6 +262,57 @@ def test_the_others_stand_by(mode: str) -> None:
     assert lint([{**DR, **SERVERS}], **two(ipvs_director_vip=mode)) == CLEAN
 
 
+def halves(director1: object, director2: object) -> list[str]:
+    """The problems of two directors that have these words for the same services, web and dns."""
+    hosts = two(ipvs_director_vip=director2)
+    hosts["hostvars"]["director1"]["ipvs_director_vip"] = director1
+    services = [{**DR, **SERVERS}, {**DR, **SERVERS, "name": "dns", "address": "198.51.100.101"}]
+    verdict = lint(services, **hosts)
+    assert verdict == {**CLEAN, "problems": verdict["problems"]}
+    return verdict["problems"]
+
+
+@pytest.mark.parametrize(
+    ("director1", "director2", "contested"),
+    [
+        ({"web": "hold", "dns": "standby"}, {"web": "standby", "dns": "hold"}, ()),
+        ({"default": "standby", "web": "hold"}, {"web": "external"}, ()),
+        ({"web": "standby"}, {}, ("dns",)),
+        ({"web": "standby"}, "hold", ("dns",)),
+        ({"web": "standby"}, "standby", ()),
+        ({}, {"default": "hold"}, ("web", "dns")),
+    ],
+)
+def test_each_vip_has_one_holder(director1: object, director2: object, contested: tuple[str, ...]) -> None:
+    texts = {
+        "web": f"service {WEB}: director1, director2 all hold the VIP 198.51.100.100 in {LAN}",
+        "dns": f"service dns (-t 198.51.100.101:443): director1, director2 all hold the VIP 198.51.100.101 in {LAN}",
+    }
+    assert halves(director1, director2) == [refusal("two_holders", texts[name]) for name in contested]
+
+
+def test_the_words_of_all_directors_are_checked_before_any_is_touched() -> None:
+    with pytest.raises(AnsibleFilterError) as caught:
+        halves({"wbe": "hold", "dns": "standby"}, "stand by")
+    assert str(caught.value) == (
+        "hostvars.director1.ipvs_director_vip.wbe: unknown key; did you mean web?; "
+        "hostvars.director2.ipvs_director_vip: must be one of hold, standby, external, or a dict of service names to "
+        "these (got 'stand by')"
+    )
+    hosts = two(ipvs_director_vip={"web": "standby"})
+    with pytest.raises(AnsibleFilterError, match=r"^hostvars\.director2\.ipvs_director_vip\.plain: must be standby as"):
+        lint([{**DR, **SERVERS}, {**DR, **SERVERS, "name": "plain", "port": 80}], **hosts)
+
+
+def test_a_word_may_be_for_a_service_that_others_carry() -> None:
+    hosts = two(ipvs_director_vip={"web": "standby"})
+    hosts["groups"].update(one=["director1"], two=["director2"])
+    services = [{**DR, **SERVERS, "directors": "one"}, {**DR, **SERVERS, "port": 80, "name": "dns", "directors": "two"}]
+    assert "all hold the VIP" in only(lint(services, **hosts), "problems")
+    services[1]["address"] = "198.51.100.101"
+    assert lint(services, **hosts) == CLEAN
+
+
 def test_holders_on_different_segments_do_not_meet() -> None:
     hosts = fleet(director2=host(FAR))
     assert lint([{**NAT, **SERVERS}], **hosts) == CLEAN

@@ -199,3 +199,16 @@ def test_bad_sources_are_told() -> None:
         "source[1]: must be the only one of its family (got '192.0.2.2'); "
         "source[2]: must be an IP address; host names are not resolved (got 'host')"
     )
+
+
+def test_services_for_which_the_director_stands_by_are_left_out() -> None:
+    services = [{**WEB, "port": 443 + i, "name": name} for i, name in enumerate(["web", "dns", "mail"])]
+    services.append({**WEB, "port": 80, "name": "far", "directors": "pair_b"})
+
+    def kept(vip: object) -> list[str]:
+        return [one["name"] for one in resolve_services(services, **INVENTORY, director="director1", vip=vip)]
+
+    assert kept("hold") == kept("external") == kept({"far": "standby"}) == ["web", "dns", "mail"]
+    assert kept("standby") == []
+    assert kept({"web": "hold", "default": "standby", "mail": "external"}) == ["web", "mail"]
+    assert problems(services, vip={"wbe": "hold"}) == ["ipvs_director_vip.wbe: unknown key; did you mean web?"]
