@@ -17,7 +17,7 @@ VIP, VIP6 = "198.51.100.100", "2001:db8:100::100"
 CLIENT, CLIENT6 = "198.51.100.10", "2001:db8:100::10"
 ASK = (Path(nodes.__file__).parent / "ask.py").read_text()
 RATE = 50  # questions a second for each VIP: what an emulated client sends beside the playbooks without slowing them
-LEAST = 10  # of them that count as asked without a pause
+LEAST = 10  # of them that have to pass: a machine that is slowed down asks less often
 
 
 @pytest.fixture(scope="module")
