@@ -75,6 +75,9 @@ STATE = {
     "runtime": "find /run -name '*l4lb*ipvs*' -o -path '/run/l4lb*' -type f | sort",
 }
 
+#: The parts that traffic does not change, as it does the counts of the table.
+LASTING = ("sysctls", "links", "addresses", "routes", "rules", "files")
+
 
 def lab(*words: str) -> str:
     """Run a command of the scenarios' lab -> its output."""
@@ -137,6 +140,11 @@ def states() -> States:
     names = managed()
     with concurrent.futures.ThreadPoolExecutor() as pool:
         return dict(zip(names, pool.map(state, names)))
+
+
+def lasting() -> States:
+    """Of the states, what only somebody who changes a node changes."""
+    return {name: {part: found[part] for part in LASTING} for name, found in states().items()}
 
 
 def record(scenario: str, name: str) -> Path:
