@@ -47,7 +47,7 @@ def _otherwise(scenario):
 
 @pytest.mark.parametrize(("target", "client"), [(f"{WEB}:80", CLIENT), (f"[{WEB6}]:80", CLIENT6)])
 def test_the_servers_still_take_turns_and_see_the_client(target, client):
-    report = nodes.load(target, "--count 40")
+    report = nodes.load(target, "--count 40 --first-source-port 31000")
     assert report["answers"] == {"backend1": 20, "backend2": 20}, report
     assert report["client_seen"] == {client: 40}
 
