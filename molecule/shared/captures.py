@@ -15,8 +15,9 @@ import dpkt
 PROTOCOLS = {1: "icmp", 4: "ipip", 6: "tcp", 17: "udp", 41: "ipv6", 47: "gre", 58: "icmpv6", 132: "sctp"}
 
 ARP_KINDS = {dpkt.arp.ARP_OP_REQUEST: "request", dpkt.arp.ARP_OP_REPLY: "reply"}
-# RFC 4861, sections 4.3 and 4.4: type -> name, and the option that holds the sender's hardware address
-ND_KINDS = {135: ("solicitation", 1), 136: ("advertisement", 2)}
+SOLICITATION, ADVERTISEMENT = 135, 136  # RFC 4861, sections 4.3 and 4.4
+# type -> name, and the option that holds the sender's hardware address
+ND_KINDS = {SOLICITATION: ("solicitation", 1), ADVERTISEMENT: ("advertisement", 2)}
 REDIRECTS = {4: 5, 6: 137}  # IP version -> ICMP type, RFC 792 and RFC 4861 section 4.5
 
 
@@ -69,6 +70,21 @@ def _nd_option(options: bytes, wanted: int) -> bytes:
             return options[2:8]
         options = options[8 * options[1] :]
     return b""
+
+
+def asked(file: Path, address: str) -> int:
+    """How often somebody asked by ARP or neighbour discovery who has an IP address."""
+    wanted = ipaddress.ip_address(address).packed
+    return sum(_asks(frame, wanted) for dummy, frame in _frames(file))
+
+
+def _asks(frame: dpkt.ethernet.Ethernet, wanted: bytes) -> bool:
+    if isinstance(frame.data, dpkt.arp.ARP):
+        return bool(frame.data.op == dpkt.arp.ARP_OP_REQUEST and frame.data.tpa == wanted)
+    if isinstance(frame.data, dpkt.ip6.IP6) and isinstance(frame.data.data, dpkt.icmp6.ICMP6):
+        message = bytes(frame.data.data)
+        return message[0] == SOLICITATION and message[8:24] == wanted
+    return False
 
 
 def redirects(file: Path) -> list[str]:

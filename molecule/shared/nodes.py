@@ -33,6 +33,8 @@ DIRECTOR = "director1"
 MANAGED = ("ipvs_directors", "ipvs_backends")  # the groups of the nodes that the collection changes
 CLIENT = "client"
 PATIENCE = 120  # seconds for one load, which waits for each connection
+COUNTING = "/var/tmp/l4lb-counting-python"  # a Python that leaves a line in STARTS for each time it is started
+STARTS = "/var/tmp/l4lb-starts"
 STEADY_TIMEOUT = 10  # seconds for one connection of a steady load: enough for a third attempt where a packet is lost
 
 # h2load tells how long the answers took; how long it took to begin the connections, the clock tells
@@ -72,6 +74,9 @@ STATE = {
             -path /root/.ansible -prune -o ! -type d -printf '%p %m %u %s %T@ %l\\n' | sort""",
     "runtime": "find /run -name '*l4lb*ipvs*' -o -path '/run/l4lb*' -type f | sort",
 }
+
+#: The parts that traffic does not change, as it does the counts of the table.
+LASTING = ("sysctls", "links", "addresses", "routes", "rules", "files")
 
 
 def lab(*words: str) -> str:
@@ -137,6 +142,11 @@ def states() -> States:
         return dict(zip(names, pool.map(state, names)))
 
 
+def lasting() -> States:
+    """Of the states, what only somebody who changes a node changes."""
+    return {name: {part: found[part] for part in LASTING} for name, found in states().items()}
+
+
 def record(scenario: str, name: str) -> Path:
     """Where the states recorded under a name are."""
     return BUILD / scenario / f"{name}.json"
@@ -200,6 +210,18 @@ def ansible(scenario: str, program: str, *arguments: str) -> Run:
 def playbook(scenario: str, name: str, *arguments: str) -> Run:
     """Run a playbook of the collection, or a file."""
     return ansible(scenario, "ansible-playbook", name, *arguments)
+
+
+def counted(scenario: str, name: str, *arguments: str) -> tuple[Run, dict[str, int]]:
+    """Run a playbook -> the run, and how often it started a module on each managed node.
+
+    The nodes count themselves: some tasks start nothing there, and others, such as template, two modules.
+    """
+    script = f'#!/bin/sh\necho >> {STARTS}\nexec /usr/bin/python3 "$@"\n'
+    for one in managed():
+        node(one).check_output(f"printf %%s %s > {COUNTING}; chmod +x {COUNTING}; : > {STARTS}", script)
+    run = playbook(scenario, name, "-e", f"ansible_python_interpreter={COUNTING}", *arguments)
+    return run, {one: int(node(one).check_output(f"wc -l < {STARTS}")) for one in managed()}
 
 
 def module(scenario: str, name: str, **arguments: Any) -> dict[str, Any]:

@@ -18,15 +18,25 @@ OWNER, OTHER = "52:54:00:4c:01:01", "52:54:00:4c:01:02"
 EVERYBODY = "ff:ff:ff:ff:ff:ff"
 
 
-@pytest.fixture(scope="module")
-def captures() -> ModuleType:
-    path = Path(__file__).resolve().parents[2] / "molecule" / "shared" / "captures.py"
-    spec = importlib.util.spec_from_file_location("captures", path)
+def shared(name: str) -> ModuleType:
+    """A file that the scenarios share."""
+    path = Path(__file__).resolve().parents[2] / "molecule" / "shared" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def captures() -> ModuleType:
+    return shared("captures")
+
+
+@pytest.fixture(scope="module")
+def ask() -> ModuleType:
+    return shared("ask")
 
 
 def packed(address: str) -> bytes:
@@ -109,6 +119,36 @@ def test_who_says_that_an_address_is_his(
     found: dict[tuple[str, str], int],
 ) -> None:
     assert captures.claims(capture(sent), address) == found
+
+
+@pytest.mark.parametrize(
+    ("address", "sent", "found"),
+    [
+        (VIP, arp(1, OTHER, PEER, VIP), 1),
+        (VIP, arp(1, OTHER, "0.0.0.0", VIP), 1),
+        (VIP, arp(1, OTHER, VIP, PEER), 0),
+        (VIP, arp(2, OTHER, PEER, VIP), 0),
+        (VIP6, neighbour(135, PEER6, VIP6, OTHER), 1),
+        (VIP6, neighbour(135, VIP6, PEER6, OTHER), 0),
+        (VIP6, neighbour(136, VIP6, VIP6, OTHER), 0),
+        (VIP6, ipv6(17, VIP6, PEER6, udp(53)), 0),
+    ],
+)
+def test_who_is_asked_for(
+    captures: ModuleType, capture: Callable[..., Path], address: str, sent: bytes, found: int
+) -> None:
+    assert captures.asked(capture(sent, sent), address) == 2 * found
+
+
+def test_what_the_asker_sends_are_questions_and_no_claims(
+    captures: ModuleType, ask: ModuleType, capture: Callable[..., Path]
+) -> None:
+    message = ask.solicitation(mac(OTHER), VIP6)
+    file = capture(ask.request(mac(OTHER), PEER, VIP), ipv6(58, PEER6, ask.solicited_node(VIP6), message))
+    assert (captures.asked(file, VIP), captures.asked(file, VIP6)) == (1, 1)
+    assert captures.claims(file, PEER) == {("request", OTHER): 1}
+    assert captures.claims(file, PEER6) == {("solicitation", OTHER): 1, ("solicitation", OWNER): 1}
+    assert (captures.claims(file, VIP), captures.claims(file, VIP6)) == ({}, {})
 
 
 def test_redirects_of_both_families_are_found(captures: ModuleType, capture: Callable[..., Path]) -> None:

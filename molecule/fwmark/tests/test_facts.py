@@ -14,10 +14,10 @@ def test_the_table_has_the_marks_alone(now):
 
 def test_the_vips_are_those_of_the_marks(now):
     addresses = now[nodes.DIRECTOR]["addresses"]
-    for vip in ("192.168.81.100/32", "192.168.81.101/32"):
-        assert re.search(rf"eth2 +inet {re.escape(vip)} ", addresses), vip
-    for vip in ("2001:db8:81::100/128", "2001:db8:81::101/128"):
-        assert re.search(rf"eth2 +inet6 {re.escape(vip)} scope global deprecated", addresses), vip
+    for vip in ("203.0.113.100/32", "203.0.113.101/32"):
+        assert re.search(rf"eth1 +inet {re.escape(vip)} ", addresses), vip
+    for vip in ("2001:db8:113::100/128", "2001:db8:113::101/128"):
+        assert re.search(rf"eth1 +inet6 {re.escape(vip)} scope global deprecated", addresses), vip
 
 
 def test_a_rule_for_each_family_protocol_and_interface(now):
@@ -25,6 +25,6 @@ def test_a_rule_for_each_family_protocol_and_interface(now):
     assert {name for name in tables if "l4lb" in name} == {"ip l4lb_mark", "ip6 l4lb_mark"}
     assert tables["ip l4lb_mark"].count("meta mark set") == 2
     assert 'iifname "eth1" meta mark set ip daddr . udp dport map @to_udp_on_eth1' in tables["ip l4lb_mark"]
-    assert "192.168.81.101 . 8440-8450 : 0x00000050" in tables["ip l4lb_mark"]
+    assert "203.0.113.101 . 8440-8450 : 0x00000050" in tables["ip l4lb_mark"]
     assert tables["ip6 l4lb_mark"].count("meta mark set") == 1
-    assert "2001:db8:81::101 . 8443 : 0x00000050" in tables["ip6 l4lb_mark"]
+    assert "2001:db8:113::101 . 8443 : 0x00000050" in tables["ip6 l4lb_mark"]

@@ -6,8 +6,8 @@ import pytest
 import nodes
 
 CLIENT, CLIENT6 = "203.0.113.10", "2001:db8:113::10"
-SHOP = [f"192.168.81.{vip}:{port}" for vip in (100, 101) for port in (80, 8443)]
-SHOP6 = [f"[2001:db8:81::{vip}]:{port}" for vip in (100, 101) for port in (80, 8443)]
+SHOP = [f"203.0.113.{vip}:{port}" for vip in (100, 101) for port in (80, 8443)]
+SHOP6 = [f"[2001:db8:113::{vip}]:{port}" for vip in (100, 101) for port in (80, 8443)]
 
 
 def test_a_client_reaches_one_server_on_every_vip_and_port():
@@ -31,11 +31,11 @@ def test_without_persistence_the_vips_and_ports_take_turns_together():
 
 
 def test_datagrams_have_a_mark_of_their_own():
-    report = nodes.load("192.168.81.100:53", "--udp --count 20 --first-source-port 20000")
+    report = nodes.load("203.0.113.100:53", "--udp --count 20 --first-source-port 20000")
     assert report["answers"] == {"backend1": 10, "backend2": 10}
 
 
-@pytest.mark.parametrize("target", ["192.168.81.100:443", "[2001:db8:81::100]:8440"])
+@pytest.mark.parametrize("target", ["203.0.113.100:443", "[2001:db8:113::100]:8440"])
 def test_other_ports_are_the_directors_own(target):
     report = nodes.load(target, "--count 3")
     assert report["answers"] == {}
@@ -43,11 +43,11 @@ def test_other_ports_are_the_directors_own(target):
 
 
 def test_datagrams_to_the_other_vip_have_no_mark():
-    report = nodes.load("192.168.81.101:53", "--udp --count 3")
+    report = nodes.load("203.0.113.101:53", "--udp --count 3")
     assert report["answers"] == {}
 
 
 def test_what_is_merely_routed_is_not_marked():
-    report = nodes.load("192.168.81.129:80", "--count 5")
+    report = nodes.load("198.51.100.201:80", "--count 5")
     assert report["answers"] == {"backend1": 5}
     assert report["client_seen"] == {CLIENT: 5}

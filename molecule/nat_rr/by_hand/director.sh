@@ -14,4 +14,9 @@ ipvsadm -At 192.168.81.100:80 -s rr
 ipvsadm -at 192.168.81.100:80 -r 192.168.81.129:80 -m
 ipvsadm -at 192.168.81.100:80 -r 192.168.81.130:80 -m
 
+# another document's service
+ipvsadm -A -t 192.168.81.100:25 -s lblc -p
+ipvsadm -a -t 192.168.81.100:25 -r 192.168.81.129 -m
+ipvsadm -a -t 192.168.81.100:25 -r 192.168.81.130 -m
+
 ipvsadm -ln

@@ -15,6 +15,12 @@ def test_the_servers_take_turns_and_see_the_client():
     assert all(one != other for one, other in zip(order, order[1:]))
 
 
+def test_a_client_of_a_persistent_service_keeps_its_server():
+    report = nodes.load(f"{VIP}:25", "--count 20 --first-source-port 20000")
+    assert list(report["answers"].values()) == [20], report
+    assert report["client_seen"] == {CLIENT: 20}
+
+
 def test_what_is_merely_routed_keeps_its_source():
     report = nodes.load("192.168.81.129:80", "--count 5")
     assert report["client_seen"] == {CLIENT: 5}

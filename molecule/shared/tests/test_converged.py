@@ -3,10 +3,23 @@
 
 import nodes
 
+#: How many modules a run that changes nothing may start on a node of each group.
+MOST = {"ipvs_directors": 15, "ipvs_backends": 12}
+
 
 def others(rules):
     """The nftables tables that are not the collection's."""
     return {name: table for name, table in nodes.nft_tables(rules).items() if " l4lb_" not in name}
+
+
+def test_a_second_run_changes_nothing_and_asks_little(scenario, record_property):
+    run, started = nodes.counted(scenario, "l4lb.ipvs.site")
+    record_property("modules", str(started))
+    assert run.status == 0, run.output
+    assert run.total("changed") == 0, run.output
+    for group, most in MOST.items():
+        for name in nodes.hosts(group):
+            assert 0 < started[name] <= most, (name, run.output)
 
 
 def test_the_rules_of_others_are_the_same(now, pristine):

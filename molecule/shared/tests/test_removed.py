@@ -16,8 +16,10 @@ FALLBACKS = {"tunl0", "gre0", "gretap0", "erspan0", "sit0", "ip6tnl0", "ip6gre0"
 
 
 def others(text):
-    """The lines without those of what somebody else added."""
-    return [line for line in text.splitlines() if not FOREIGN & set(line.split())]
+    """The lines without those of what somebody else added, and of the addresses that a host has with others while it
+    forwards IPv6: running sysctls stay.
+    """
+    return [line for line in text.splitlines() if not FOREIGN & set(line.split()) and not line.startswith("anycast ")]
 
 
 def links(text):

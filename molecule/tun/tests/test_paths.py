@@ -10,7 +10,12 @@ from transfers import MEGABYTE
 import nodes
 
 SIZE = 10 * MEGABYTE
-VIPS = {"ipip": "198.51.100.100", "gre": "198.51.100.101", "gue": "198.51.100.102"}
+VIPS = {
+    "ipip": "198.51.100.100",
+    "ipip6": "[2001:db8:100::100]",
+    "gre": "198.51.100.101",
+    "gue": "198.51.100.102",
+}
 NO_ICMP = """
 table inet no_icmp {
   chain forward {
@@ -62,15 +67,17 @@ def test_ten_megabytes_each_way(kind, path):
         assert transfers.up(VIPS[kind], SIZE)
 
 
-def test_without_the_clamp_and_without_icmp_nothing_large_arrives():
+@pytest.mark.parametrize("kind", VIPS)
+def test_without_the_clamp_and_without_icmp_nothing_large_arrives(kind):
     """The proof that these paths are as narrow as the tests above mean them to be."""
+    table = "ip6 l4lb_mss" if ":" in VIPS[kind] else "ip l4lb_mss"
     backends = [nodes.node(name) for name in nodes.hosts("ipvs_backends")]
-    rules = backends[0].check_output("nft --stateless list table ip l4lb_mss")
+    rules = backends[0].check_output(f"nft --stateless list table {table}")
     for backend in backends:
-        backend.check_output("nft delete table ip l4lb_mss")
+        backend.check_output(f"nft delete table {table}")
     try:
         with without_icmp():
-            assert not transfers.up(VIPS["ipip"], SIZE, patience=SHORT)
+            assert not transfers.up(VIPS[kind], SIZE, patience=SHORT)
     finally:
         for backend in backends:
             backend.check_output(f"nft -f - <<'END'\n{rules}\nEND")

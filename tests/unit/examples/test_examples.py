@@ -43,6 +43,14 @@ def test_an_example_says_how_to_run_it(example: Path) -> None:
     assert f"ansible-playbook -i examples/{example.name}/inventory playbooks/site.yml --check --diff\n" in readme
 
 
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+def test_an_example_is_what_a_scenario_runs(example: Path) -> None:
+    files = sorted(path for path in (example / "inventory").rglob("*") if path.is_file())
+    scenarios = [path.parent / "inventory" for path in ROOT.glob("molecule/*/molecule.yml")]
+    inventories = [sorted(path.resolve() for path in scenario.rglob("*.yml")) for scenario in scenarios]
+    assert files in inventories
+
+
 def test_there_is_an_example_for_every_way() -> None:
     forwards = {service["forward"] for example in EXAMPLES for service in inventory(example)[0]}
     assert forwards == {"nat", "dr", "tun"}
