@@ -35,6 +35,44 @@ def build(director: Director, services: list[dict[str, Any]], servers: dict[str,
     return director.play("l4lb.ipvs.site", text, groups={"web": servers})
 
 
+# one service that the director can do without; before the many of the fixture, which a run for others would remove
+FEW = {**WEB, "addresses": VIPS[:1], "ports": [8001, 8002]}
+TWO_SERVERS = dict(list(SERVERS.items())[:2])
+
+
+def test_removal_leaves_what_others_have_made(director: Director) -> None:
+    """A listed service that was there before, and a server that another program has put in one of the role's."""
+    adopted = ["-A -t 198.51.100.101:8001 -s wlc", "-a -t 198.51.100.101:8001 -r 198.51.100.11:8001 -m -w 1"]
+    foreign = "-a -t 198.51.100.101:8002 -r 198.51.100.99:8002 -m -w 1"
+    director.lab.ssh("ipvsadm -R", data="\n".join(adopted).encode())
+    try:
+        assert build(director, [FEW], TWO_SERVERS).status == 0
+        director.lab.ssh("ipvsadm -R", data=foreign.encode())
+        assert [sum(line.startswith(word) for line in director.table()) for word in ("-A", "-a")] == [2, 5]
+        gone = build(director, [FEW], TWO_SERVERS, ipvs_director_state="absent", ipvs_director_purge="none")
+        assert gone.status == 0, gone.output
+        assert director.table() == [*adopted, "-A -t 198.51.100.101:8002 -s wlc", foreign]
+        assert vips(director) == set()
+    finally:
+        director.lab.ssh("ipvsadm -C")
+
+
+def test_removal_beside_another_controller_leaves_the_table(director: Director) -> None:
+    assert build(director, [FEW], TWO_SERVERS).status == 0
+    table = director.table()
+    director.lab.ssh("ip link add kube-ipvs0 type dummy")
+    try:
+        gone = build(director, [FEW], TWO_SERVERS, ipvs_director_state="absent", ipvs_director_purge="none")
+    finally:
+        director.lab.ssh("ip link del kube-ipvs0")
+    assert gone.status == 0, gone.output
+    assert "The IPVS table stays as it is, for kube-proxy (device kube-ipvs0) manages it as well." in gone.output
+    assert director.table() == table
+    assert vips(director) == set()
+    assert build(director, [FEW], TWO_SERVERS, ipvs_director_state="absent").status == 0
+    assert director.table() == []
+
+
 @pytest.fixture(scope="module")
 def built(director: Director) -> Iterator[Director]:
     """The director with 300 services of ten servers each; without them at the end."""
