@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What verify.yml makes of a dead server by the counters of IPVS alone, and of schedulers that look at open connections.
+"""What verify.yml makes of a dead server by the counters alone, and of schedulers that look at open connections.
 
 They need a converged lab and leave it as it was. Alone: ``molecule converge -s nat_rr``, this file by pytest, and
 ``molecule destroy``.
