@@ -94,14 +94,18 @@ def _cycle(entry: Entry) -> dict[ServerKey, int]:
     return {key: weight // divisor for key, weight in weights.items()}
 
 
-def _enough(entry: Entry, share: int) -> int:
-    """How many connections give the server with the least weight its share of them."""
+def _enough(entry: Entry, share: int, least: int, most: int) -> int:
+    """How many connections give the server with the least weight its share of them, within limits."""
     weights = _weights(entry).values()
-    return math.ceil(share * sum(weights) / min(weights, default=1))
+    return min(max(least, math.ceil(share * sum(weights) / min(weights, default=1))), most)
+
+
+def _shared(entry: Entry) -> int:
+    return _enough(entry, SHARE, USUAL_CONNECTIONS, MOST_CONNECTIONS)
 
 
 def _runs_through(length: int, entry: Entry) -> bool:
-    return 0 < length <= max(LONGEST_CYCLE, _many(entry)["count"])
+    return 0 < length <= max(LONGEST_CYCLE, _shared(entry))
 
 
 def _cycles_target(entry: Entry) -> dict[str, Any]:
@@ -128,7 +132,7 @@ def _judge_cycles(entry: Entry, answers: Answers) -> list[str]:
 
 
 def _many(entry: Entry) -> dict[str, Any]:
-    return {"count": min(max(USUAL_CONNECTIONS, _enough(entry, SHARE)), MOST_CONNECTIONS)}
+    return {"count": _shared(entry)}
 
 
 def _judge_shares(entry: Entry, answers: Answers) -> list[str]:
@@ -150,7 +154,7 @@ def _silent(entry: Entry, answers: Answers) -> list[str]:
 
 
 def _ports_target(entry: Entry) -> dict[str, Any]:
-    ports = min(max(SOURCE_PORTS, _enough(entry, PORTS_SHARE)), MOST_CONNECTIONS)
+    ports = _enough(entry, PORTS_SHARE, SOURCE_PORTS, MOST_CONNECTIONS)
     return {"count": ports, "source_port": FIRST_SOURCE_PORT, "repeat": REPEATS}
 
 
@@ -185,7 +189,7 @@ def _judge_heaviest(entry: Entry, answers: Answers) -> list[str]:
 
 def _held(entry: Entry) -> dict[str, Any]:
     """sed and nq look at open connections alone: one client after the other always finds the same server idle."""
-    return {"count": min(max(USUAL_CONNECTIONS, _enough(entry, HELD_SHARE)), MOST_HELD), "together": True}
+    return {"count": _enough(entry, HELD_SHARE, USUAL_CONNECTIONS, MOST_HELD), "together": True}
 
 
 _CYCLES = Rule("in turn", _cycles_target, _judge_cycles)
