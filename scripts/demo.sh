@@ -29,7 +29,12 @@ say 'Sending requests from the client with playbooks/verify.yml'
 play playbooks/verify.yml | tee build/demo/verify.log
 
 say 'Who answered'
-sed -n '/^TASK \[Show who answered\]/,/^$/s/^ *"\(.*\)",\{0,1\}$/  \1/p' build/demo/verify.log
+answered=$(sed -n '/^TASK \[Show who answered\]/,/^$/s/^ *"\(.*\)",\{0,1\}$/  \1/p' build/demo/verify.log)
+if [ -z "$answered" ]; then
+    echo 'FAIL: build/demo/verify.log does not tell who answered' >&2
+    exit 1
+fi
+echo "$answered"
 cat <<'END'
 PASS
 

@@ -68,6 +68,8 @@ STATE = {
             for option in '' --thresholds --persistent-conn --tun-info; do ipvsadm -Ln $option; done
             ipvsadm -Sn
         fi""",
+    # ipvsadm sorts by itself; the kernel has the newest server of a service first
+    "order": "if [ -e /proc/net/ip_vs ]; then ipvsadm -Ln --nosort; fi",
     # with links, which are what enables a unit
     "files": """
         find /etc /root /usr/local /usr/lib/systemd /usr/lib/sysctl.d /usr/lib/modules-load.d /var/lib \\

@@ -14,16 +14,18 @@ description:
   - Judges what M(l4lb.ipvs.ipvs_probe) brought back from the targets of P(l4lb.ipvs.verify_targets#filter), one
     verdict per service.
   - A connection that fails, an answer of a server with weight 0 and an answer of somebody who is no server fail every
-    service.
+    service. So does a server with weight that never answers, wherever the scheduler lets one client reach every server;
+    enough connections are made for the least weight, but not more than 10,000.
   - V(rr) and V(wrr) are asked in whole rounds; each server must answer as often as its turns come, give or take one.
-    A server that never answers fails. Rounds longer than 300 connections are judged by share.
-  - V(lc), V(wlc) and V(twos) must be within 20 points of a hundred of the share of each weight. A server that never
-    answers fails, unless its weight is so small that the connections made would hardly reach it.
+    Rounds longer than 300 connections are judged by share where that takes fewer.
+  - V(lc), V(wlc) and V(twos) must be within 20 points of a hundred of the share of each weight.
+  - V(sed) and V(nq) look at open connections, so these are held open until the last has answered, at most 500 of them.
   - V(sh) with V(sh-port) and V(mh) with V(mh-port) are asked twice from each of at least 60 source ports. One port
     must reach one server (where there is a pattern, for the counters do not tell), and over all ports every server
     must answer.
   - V(sh), V(dh), V(mh), V(lblc), V(lblcr) and every service with persistence must give one client one server.
-  - V(fo) and V(ovf) must give the server with the highest weight. V(sed) and V(nq) give a single client any server.
+  - V(fo) and V(ovf) must give the server with the highest weight.
+  - With V(fo), V(ovf) and where one client has one server, servers that have no part in it may be silent.
 positional: _input
 options:
   _input:
@@ -48,7 +50,9 @@ options:
     type: dict
     default: {}
   before:
-    description: The C(statistics) that M(l4lb.ipvs.ipvs_info) returned before, for services without a pattern.
+    description:
+      - The C(statistics) that M(l4lb.ipvs.ipvs_info) returned before, for services without a pattern.
+      - A server whose connections all failed is known by them only with V(nat), where its answers pass the director.
     type: list
     elements: dict
   after:

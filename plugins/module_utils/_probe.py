@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import contextlib
 import errno
 import re
+import resource
 import socket
 import struct
+from collections.abc import Iterator, Sequence
 from re import Pattern
-from typing import Any, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional, TypeVar
 
 from . import _values
 from ._errors import BadValue, Findings
@@ -38,6 +41,9 @@ TARGETS_AT_ONCE = 16
 #: each connection.
 PATIENCE = 5
 GIVEN_UP = "not attempted"
+
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
 
 
 def _plain(value: object) -> object:
@@ -64,6 +70,7 @@ FIELDS = (
     Field("source_address", _values.unicast),
     Field("source_port", _values.integer(1, 65535)),
     Field("repeat", _values.integer(1, MAX_ATTEMPTS)),
+    Field("together", _values.boolean),
     Field("send", _plain),
     Field("pattern", _regex),
     Field("timeout", _values.integer(1, 600)),
@@ -71,7 +78,9 @@ FIELDS = (
 
 
 class Target(NamedTuple):
-    """One service to ask: ``ports`` source ports from ``source_port`` on (0: any), each used ``repeat`` times."""
+    """One service to ask: ``ports`` source ports from ``source_port`` on (0: any), each used ``repeat`` times.
+    ``together``: all connections are open before the first is asked, and until the last has answered.
+    """
 
     name: Optional[str]
     address: bytes
@@ -81,6 +90,7 @@ class Target(NamedTuple):
     source_address: Optional[bytes] = None
     source_port: int = 0
     repeat: int = 1
+    together: bool = False
     send: str = ""
     pattern: Optional[Pattern[str]] = None
     timeout: int = DEFAULT_TIMEOUT
@@ -105,6 +115,10 @@ def parse_targets(value: object, findings: Findings) -> list[Target]:
             )
         if target.ports * target.repeat > MAX_ATTEMPTS:
             findings.problem(f"{path}.repeat", f"times count must be at most {MAX_ATTEMPTS}", target.repeat)
+        if target.together and target.source_port and target.repeat > 1:
+            findings.problem(
+                f"{path}.repeat", "must be 1 with together: a source port has one connection", target.repeat
+            )
         if target.source_address and len(target.source_address) != len(target.address):
             findings.problem(
                 f"{path}.source_address",
@@ -123,28 +137,47 @@ class NoAnswer(Exception):
     """One connection failed; ``str(error)`` is the reason."""
 
 
-def connect(target: Target, source_port: int) -> str:
-    """One connection or datagram -> the name of who answered: the pattern's first group, or its whole match;
-    without a pattern ``connected``, or ``sent`` where nothing can come back.
-
-    :raises NoAnswer: with the reason.
-    """
-    kind, protocol = PROTOCOLS[target.protocol]
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Errors of the system as :class:`NoAnswer`."""
     try:
-        with socket.socket(target.family, kind, protocol) as connection:
-            connection.settimeout(target.timeout)
-            if source_port or target.source_address:
-                _bind(connection, target, source_port)
-            connection.connect((_values.show_address(target.address), target.port))
-            if target.send or target.protocol == "udp":
-                connection.sendall(target.send.encode("utf-8"))
-            if target.pattern is None:
-                return "sent" if target.protocol == "udp" else "connected"
-            return _name(connection, target.pattern)
+        yield
     except socket.timeout:
         raise NoAnswer("timed out") from None
     except OSError as error:
         raise NoAnswer(errno.errorcode.get(error.errno or 0, str(error))) from None
+
+
+def _open(target: Target, source_port: int) -> socket.socket:
+    """:raises NoAnswer: with the reason."""
+    kind, protocol = PROTOCOLS[target.protocol]
+    with _told(), contextlib.ExitStack() as opened:
+        connection = opened.enter_context(socket.socket(target.family, kind, protocol))
+        connection.settimeout(target.timeout)
+        if source_port or target.source_address:
+            _bind(connection, target, source_port)
+        connection.connect((_values.show_address(target.address), target.port))
+        opened.pop_all()
+    return connection
+
+
+def _answer(target: Target, connection: socket.socket) -> str:
+    """The name of who answered: the pattern's first group, or its whole match; without a pattern ``connected``, or
+    ``sent`` where nothing can come back.
+
+    :raises NoAnswer: with the reason.
+    """
+    with _told():
+        if target.send or target.protocol == "udp":
+            connection.sendall(target.send.encode("utf-8"))
+        if target.pattern is None:
+            return "sent" if target.protocol == "udp" else "connected"
+        return _name(connection, target.pattern)
+
+
+def _ask_one(target: Target, source_port: int) -> str:
+    with _open(target, source_port) as connection:
+        return _answer(target, connection)
 
 
 def _bind(connection: socket.socket, target: Target, source_port: int) -> None:
@@ -172,24 +205,44 @@ def _name(connection: socket.socket, pattern: Pattern[str]) -> str:
     raise NoAnswer(f"answer without the pattern: {shown!r}" if answer else "closed without an answer")
 
 
+def _attempt(
+    items: Sequence[Item], step: Callable[[Item], Outcome], failures: dict[str, int]
+) -> Iterator[tuple[Item, Outcome]]:
+    """One step for each item -> the items for which it came off. ``failures`` get the others, by reason."""
+    in_a_row = 0
+    for done, item in enumerate(items, 1):
+        try:
+            outcome = step(item)
+        except NoAnswer as error:
+            failures[str(error)] += 1
+            in_a_row += 1
+            if in_a_row == PATIENCE and done < len(items):
+                failures[GIVEN_UP] += len(items) - done
+                return
+            continue
+        in_a_row = 0
+        yield item, outcome
+
+
+def _names(target: Target, ports: Sequence[int], failures: dict[str, int]) -> Iterator[tuple[int, str]]:
+    """Who answered the connection from each source port, 0 for any."""
+    if not target.together:
+        yield from _attempt(ports, lambda port: _ask_one(target, port), failures)
+        return
+    with contextlib.ExitStack() as held:
+        opened = list(_attempt(ports, lambda port: held.enter_context(_open(target, port)), failures))
+        for (port, dummy), name in _attempt(opened, lambda one: _answer(target, one[1]), failures):
+            yield port, name
+
+
 def ask(target: Target) -> dict[str, Any]:
     """All connections to one target, one after the other -> its part of the result."""
     answers: dict[str, int] = collections.Counter()
     failures: dict[str, int] = collections.Counter()
     by_port: dict[str, list[str]] = {}
-    attempts, in_a_row = target.ports * target.repeat, 0
-    for done in range(attempts):
-        source_port = target.source_port + done % target.ports if target.source_port else 0
-        try:
-            name = connect(target, source_port)
-        except NoAnswer as error:
-            failures[str(error)] += 1
-            in_a_row += 1
-            if in_a_row == PATIENCE and done + 1 < attempts:
-                failures[GIVEN_UP] = attempts - done - 1
-                break
-            continue
-        in_a_row = 0
+    attempts = target.ports * target.repeat
+    ports = [target.source_port + i % target.ports if target.source_port else 0 for i in range(attempts)]
+    for source_port, name in _names(target, ports, failures):
         answers[name] += 1
         if source_port:
             by_port.setdefault(str(source_port), []).append(name)
@@ -212,5 +265,9 @@ def probe(task: Task) -> dict[str, Any]:
     task.conclude(findings)
     if task.check_mode:
         return {"changed": False, "skipped": True, "msg": "nothing is sent in check mode"}
+    if any(target.together for target in targets):
+        # what holds connections open needs more files than the usual 1024
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with concurrent.futures.ThreadPoolExecutor(TARGETS_AT_ONCE) as pool:
         return {"changed": False, "targets": list(pool.map(ask, targets))}

@@ -15,7 +15,7 @@ description:
   - Opens connections to virtual services from the host it runs on, which is a client and no director, and returns who
     answered them.
   - Targets are asked side by side, the connections to one target one after the other, so that a scheduler that takes
-    turns can be seen to take them.
+    turns can be seen to take them. For a scheduler that looks at open connections they can be held open (C(together)).
   - After 5 failures in a row the rest of a target is given up and counted as C(not attempted).
   - Addresses are never resolved by name service. Nothing on the host is changed.
 options:
@@ -31,6 +31,9 @@ options:
         gives. TCP connections from a given port are ended by a reset, so that the port is free for its next turn."
       - "C(source_address) (string): the address to send from; default: the one the system gives."
       - "C(repeat) (integer, default 1): how often each source port is used. The ports take turns."
+      - "C(together) (boolean, default false): whether all connections are opened before the first is asked, and closed
+        after the last has answered. Each source port has one connection then. A server that ends connections by itself
+        meanwhile has fewer of them open."
       - "C(send) (string): what to send once connected. A datagram is sent in any case, empty by default."
       - "C(pattern) (string): a regular expression that finds the name of who answered in the answer: its first group,
         or its whole match if it has none. Without it nothing is read."

@@ -16,15 +16,21 @@ from typing import Any, Callable, NamedTuple, Optional
 
 from ..module_utils import _model, _text, _values
 from ..module_utils._errors import Findings
-from ..module_utils._model import FLAG_PERSISTENT, Entry, ServerKey
+from ..module_utils._model import FLAG_PERSISTENT, FORWARDS, Entry, ServerKey
 from ..module_utils._values import Field
 
 #: Connections per service, at least, where they are judged by their number.
 USUAL_CONNECTIONS = 30
-#: A cycle of wrr longer than this is not run through: weights in the thousands would take as many connections.
+#: How many of them the server with the least weight is to get by its share, so that chance does not leave it without.
+SHARE = 10
+#: The most connections to a service, for the ports of a client are used up by many more.
+MOST_CONNECTIONS = 10_000
+#: A cycle of wrr longer than this is not run through where fewer connections show every server at work.
 LONGEST_CYCLE = 300
-#: Source ports of a service scheduled by source port, and how often each is used.
-SOURCE_PORTS, REPEATS, FIRST_SOURCE_PORT = 60, 2, 20000
+#: Source ports of a service scheduled by source port, the share of the least weight, and how often each port is used.
+SOURCE_PORTS, PORTS_SHARE, REPEATS, FIRST_SOURCE_PORT = 60, 20, 2, 20000
+#: Connections held open at a time take files and memory. Nothing is left to chance here, but others have theirs.
+HELD_SHARE, MOST_HELD = 3, 500
 #: Points of a hundred by which a share may miss its weight's where the scheduler goes by the number of connections.
 TOLERANCE = 20
 
@@ -88,9 +94,25 @@ def _cycle(entry: Entry) -> dict[ServerKey, int]:
     return {key: weight // divisor for key, weight in weights.items()}
 
 
+def _enough(entry: Entry, share: int, least: int, most: int) -> int:
+    """How many connections give the server with the least weight its share of them, within limits."""
+    weights = _weights(entry).values()
+    return min(max(least, math.ceil(share * sum(weights) / min(weights, default=1))), most)
+
+
+def _shared(entry: Entry) -> int:
+    return _enough(entry, SHARE, USUAL_CONNECTIONS, MOST_CONNECTIONS)
+
+
+def _runs_through(length: int, entry: Entry) -> bool:
+    return 0 < length <= max(LONGEST_CYCLE, _shared(entry))
+
+
 def _cycles_target(entry: Entry) -> dict[str, Any]:
     length = sum(_cycle(entry).values())
-    return {"count": length * math.ceil(USUAL_CONNECTIONS / length)} if 0 < length <= LONGEST_CYCLE else _many(entry)
+    if _runs_through(length, entry):
+        return {"count": length * math.ceil(USUAL_CONNECTIONS / length)}
+    return _many(entry)
 
 
 def _judge_cycles(entry: Entry, answers: Answers) -> list[str]:
@@ -99,7 +121,7 @@ def _judge_cycles(entry: Entry, answers: Answers) -> list[str]:
     """
     cycle = _cycle(entry)
     length = sum(cycle.values())
-    if length > LONGEST_CYCLE:
+    if not _runs_through(length, entry):
         return _judge_shares(entry, answers)
     rounds = answers.attempts / length
     return [
@@ -110,7 +132,7 @@ def _judge_cycles(entry: Entry, answers: Answers) -> list[str]:
 
 
 def _many(entry: Entry) -> dict[str, Any]:
-    return {"count": max(USUAL_CONNECTIONS, 10 * len(_weights(entry)))}
+    return {"count": _shared(entry)}
 
 
 def _judge_shares(entry: Entry, answers: Answers) -> list[str]:
@@ -120,12 +142,11 @@ def _judge_shares(entry: Entry, answers: Answers) -> list[str]:
     faults = []
     for key, weight in weights.items():
         share, wanted = 100 * answers.counts.get(key, 0) / max(taken, 1), 100 * weight / total
-        if abs(share - wanted) > TOLERANCE:
+        if answers.counts.get(key) and abs(share - wanted) > TOLERANCE:
             faults.append(
                 f"{_model.server_text(key)} took {share:.0f} %, more than {TOLERANCE} points from {wanted:.0f} %"
             )
-    # a server of a small weight may stay silent by the same tolerance
-    return faults or (_silent(entry, answers) if taken * min(weights.values(), default=1) >= 5 * total else [])
+    return faults + _silent(entry, answers)
 
 
 def _silent(entry: Entry, answers: Answers) -> list[str]:
@@ -133,7 +154,7 @@ def _silent(entry: Entry, answers: Answers) -> list[str]:
 
 
 def _ports_target(entry: Entry) -> dict[str, Any]:
-    ports = max(SOURCE_PORTS, 20 * len(_weights(entry)))
+    ports = _enough(entry, PORTS_SHARE, SOURCE_PORTS, MOST_CONNECTIONS)
     return {"count": ports, "source_port": FIRST_SOURCE_PORT, "repeat": REPEATS}
 
 
@@ -166,9 +187,9 @@ def _judge_heaviest(entry: Entry, answers: Answers) -> list[str]:
     ]
 
 
-def _judge_any(dummy_entry: Entry, dummy: Answers) -> list[str]:
-    """sed and nq: one client at a time always finds the same server idle, so nothing more can be said."""
-    return []
+def _held(entry: Entry) -> dict[str, Any]:
+    """sed and nq look at open connections alone: one client after the other always finds the same server idle."""
+    return {"count": _enough(entry, HELD_SHARE, USUAL_CONNECTIONS, MOST_HELD), "together": True}
 
 
 _CYCLES = Rule("in turn", _cycles_target, _judge_cycles)
@@ -176,7 +197,7 @@ _SHARES = Rule(f"by connections, {TOLERANCE} points allowed", _many, _judge_shar
 _PORTS = Rule("by source port", _ports_target, _judge_ports)
 _ONE = Rule("one server for one client", _few, _judge_one)
 _HEAVIEST = Rule("the heaviest", _few, _judge_heaviest)
-_ANY = Rule("any idle server", _few, _judge_any)
+_OPEN = Rule("by connections held open", _held, _silent)
 _RULES = {
     "rr": _CYCLES,
     "wrr": _CYCLES,
@@ -190,8 +211,8 @@ _RULES = {
     "lblcr": _ONE,
     "fo": _HEAVIEST,
     "ovf": _HEAVIEST,
-    "sed": _ANY,
-    "nq": _ANY,
+    "sed": _OPEN,
+    "nq": _OPEN,
 }
 
 
@@ -304,19 +325,26 @@ def judge(
             line = f"FAIL {name}: not checked: ipvs_verify must name a port (and an address) that reaches it"
             verdicts.append({"service": name, "passed": False, "explained": True, "line": line})
             continue
-        counted = _counted(asked.entry, before or (), after or ())
-        answers = _answers(asked, found[name], counted)
+        answers = _answers(asked, found[name], before or (), after or ())
         faults = _faults(asked.entry, answers)
         line = _line(name, asked.entry, answers, faults)
         verdicts.append({"service": name, "passed": not faults, "explained": not answers.uncounted, "line": line})
     return verdicts
 
 
-def _answers(asked: _Asked, result: Mapping[str, Any], counted: dict[ServerKey, int]) -> Answers:
+def _answers(
+    asked: _Asked,
+    result: Mapping[str, Any],
+    before: Sequence[Mapping[str, Any]],
+    after: Sequence[Mapping[str, Any]],
+) -> Answers:
     if "pattern" not in asked.settings:
-        return Answers(result["attempts"], result["failures"], counted, {}, {})
+        counted = _counted(asked.entry, result["protocol"] != "udp", before, after)
+        counts = {key: number for key, number in counted.items() if key in asked.entry.servers}
+        strangers = {_model.server_text(key): counted[key] for key in counted.keys() - counts.keys() if counted[key]}
+        return Answers(result["attempts"], result["failures"], counts, {}, strangers)
     keys = _names(asked)
-    counts: dict[ServerKey, int] = {}
+    counts = {}
     for name, number in result["answers"].items():
         if name in keys:
             counts[keys[name]] = counts.get(keys[name], 0) + number
@@ -337,19 +365,33 @@ def _names(asked: _Asked) -> dict[str, ServerKey]:
 
 
 def _counted(
-    entry: Entry, before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]
+    entry: Entry, answered: bool, before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]
 ) -> dict[ServerKey, int]:
-    first, last = _connections(entry, before), _connections(entry, after)
-    return {key: last.get(key, 0) - first.get(key, 0) for key in sorted(last)}
+    """How many connections each server took. IPVS counts a connection that it gives to a dead server, too; where
+    connections are ``answered``, a server by NAT, whose answers it sees, took none if there were none.
+    """
+    first, last = _counters(entry, before), _counters(entry, after)
+
+    def more(key: ServerKey, name: str) -> int:
+        return int(last[key][name] - first.get(key, {}).get(name, 0))
+
+    return {
+        key: more(key, "connections") if more(key, "packets_out") or not (answered and _is_nat(entry, key)) else 0
+        for key in sorted(last)
+    }
 
 
-def _connections(entry: Entry, statistics: Sequence[Mapping[str, Any]]) -> dict[ServerKey, int]:
-    """The connections that each server of the service has counted so far."""
+def _is_nat(entry: Entry, key: ServerKey) -> bool:
+    return key in entry.servers and entry.servers[key].forward == FORWARDS["nat"]
+
+
+def _counters(entry: Entry, statistics: Sequence[Mapping[str, Any]]) -> dict[ServerKey, Mapping[str, int]]:
+    """What each server of the service has counted so far."""
     name = _text.key_params(entry.service.key)
     return {
         _model.make_server_key(
             entry.service.key, {"address": _values.address(one["address"]), "port": one["port"]}
-        ): one["counters"]["connections"]
+        ): one["counters"]
         for counted in statistics
         if counted["service"] == name
         for one in counted["servers"]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The role ipvs_director with hundreds of services, and inventories that must not cost it any of them; modules with
-more arguments than a pipe holds.
+"""The role ipvs_director on a host that others use as well, with hundreds of services, and with inventories that must
+not cost it any of them; modules with more arguments than a pipe holds.
 """
 
 from __future__ import annotations
@@ -27,12 +27,118 @@ MOST_STARTS = 15
 PIPE = 65536  # bytes that it holds (pipe(7))
 
 
-def build(director: Director, services: list[dict[str, Any]], servers: dict[str, Any] = SERVERS, **more: Any) -> Play:
+def build(
+    director: Director,
+    services: list[dict[str, Any]],
+    servers: dict[str, Any] = SERVERS,
+    check: bool = False,
+    **more: Any,
+) -> Play:
     """Run the playbook of the collection for services with the group ``web`` of servers."""
     variables = {"ipvs_services": services, **more}
     # what is marked so is not rendered, as if it had been by mistake
     text = json.dumps(variables).replace('"{{ left', '!unsafe "{{ left')
-    return director.play("l4lb.ipvs.site", text, groups={"web": servers})
+    return director.play("l4lb.ipvs.site", text, groups={"web": servers}, check=check)
+
+
+# what comes first, before the services of the fixture, which a run for others would remove
+FEW = {**WEB, "addresses": VIPS[:1], "ports": [8001, 8002]}
+TWO_SERVERS = dict(list(SERVERS.items())[:2])
+# the address that QEMU's own network gives every node, through which it is managed
+SSHD = {"name": "ssh", "address": "10.0.2.15", "port": 22, "forward": "nat", "servers": [{"address": "198.51.100.11"}]}
+KUBE_PROXY = ("ip link add kube-ipvs0 type dummy", "ip link del kube-ipvs0")
+
+
+#: word that allows it -> what makes the danger, what takes it back, the service, what the run has to tell
+DANGERS = {
+    "forward_drop": (
+        "nft 'add table inet theirs; add chain inet theirs fwd { type filter hook forward priority 0; policy drop; }'",
+        "nft delete table inet theirs",
+        FEW,
+        "the chain fwd of table inet theirs drops what is forwarded and accepts nothing",
+    ),
+    "foreign_masquerade": (
+        "nft 'add table ip theirs; add chain ip theirs post { type nat hook postrouting priority 100; }; "
+        "add rule ip theirs post oifname eth1 masquerade'",
+        "nft delete table ip theirs",
+        FEW,
+        "a rule in chain post of table ip theirs already changes the source of",
+    ),
+    "foreign_owner": (*KUBE_PROXY, FEW, "kube-proxy (device kube-ipvs0) manages the IPVS table of this host as well"),
+    "management_capture": ("true", "true", SSHD, "a service takes port 22 of 10.0.2.15, through which"),
+}
+
+
+@pytest.mark.parametrize("word", DANGERS)
+def test_a_danger_is_refused_unless_it_is_allowed(director: Director, word: str) -> None:
+    make, take_back, service, told = DANGERS[word]
+    director.lab.ssh(make)
+    try:
+        before = state(director)
+        # a purge would be refused beside another controller
+        refused = build(director, [service], TWO_SERVERS, ipvs_director_purge="none")
+        assert refused.status != 0, refused.output
+        assert told in refused.output
+        assert f"(to accept it, name {word} in ipvs_director_allow)" in refused.output
+        assert not refused.changed
+        allow = {"ipvs_director_allow": [word], "ipvs_director_purge": "none"}
+        # in check mode, for this director is still to be managed afterwards
+        allowed = build(director, [service], TWO_SERVERS, check=True, **allow)
+        assert allowed.status == 0, allowed.output
+        assert told in allowed.output
+        assert allowed.changed, allowed.output
+        assert state(director) == before
+    finally:
+        director.lab.ssh(take_back)
+
+
+@pytest.mark.parametrize("tool", ["nft", "conntrack"])
+def test_check_mode_goes_on_where_a_package_is_to_be_installed(director: Director, tool: str) -> None:
+    before = state(director)
+    director.lab.ssh(f"mv /usr/sbin/{tool} /usr/sbin/{tool}.hidden")
+    try:
+        run = build(director, [FEW], TWO_SERVERS, check=True)
+    finally:
+        director.lab.ssh(f"mv /usr/sbin/{tool}.hidden /usr/sbin/{tool}")
+    assert run.status == 0, run.output
+    assert ": Install | Install the packages]" in run.output
+    assert state(director) == before
+
+
+def test_removal_leaves_what_others_have_made(director: Director) -> None:
+    """A listed service that was there before, and a server that another program has put in one of the role's."""
+    adopted = ["-A -t 198.51.100.101:8001 -s wlc", "-a -t 198.51.100.101:8001 -r 198.51.100.11:8001 -m -w 1"]
+    foreign = "-a -t 198.51.100.101:8002 -r 198.51.100.99:8002 -m -w 1"
+    director.lab.ssh("ipvsadm -R", data="\n".join(adopted).encode())
+    try:
+        made = build(director, [FEW], TWO_SERVERS)
+        assert made.status == 0, made.output
+        director.lab.ssh("ipvsadm -R", data=foreign.encode())
+        assert [sum(line.startswith(word) for line in director.table()) for word in ("-A", "-a")] == [2, 5]
+        gone = build(director, [FEW], TWO_SERVERS, ipvs_director_state="absent", ipvs_director_purge="none")
+        assert gone.status == 0, gone.output
+        assert director.table() == [*adopted, "-A -t 198.51.100.101:8002 -s wlc", foreign]
+        assert vips(director) == set()
+    finally:
+        director.lab.ssh("ipvsadm -C")
+
+
+def test_removal_beside_another_controller_leaves_the_table(director: Director) -> None:
+    made = build(director, [FEW], TWO_SERVERS)
+    assert made.status == 0, made.output
+    table = director.table()
+    director.lab.ssh(KUBE_PROXY[0])
+    try:
+        gone = build(director, [FEW], TWO_SERVERS, ipvs_director_state="absent", ipvs_director_purge="none")
+    finally:
+        director.lab.ssh(KUBE_PROXY[1])
+    assert gone.status == 0, gone.output
+    assert "The IPVS table stays as it is, for kube-proxy (device kube-ipvs0) manages it as well." in gone.output
+    assert director.table() == table
+    assert vips(director) == set()
+    gone = build(director, [FEW], TWO_SERVERS, ipvs_director_state="absent")
+    assert gone.status == 0, gone.output
+    assert director.table() == []
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """After the role and before any traffic: the director is what the document's own commands make of it, and no more."""
 
+import re
+
 import pytest
 
 import nodes
@@ -16,10 +18,24 @@ def typed(by_hand):
     return by_hand[nodes.DIRECTOR]
 
 
-@pytest.mark.parametrize("part", ["table", "addresses", "routes"])
-def test_is_the_same(live, typed, pristine, part):
-    assert sorted(live[part].splitlines()) == sorted(typed[part].splitlines())
+def services(listing):
+    """Each service with its servers, in their order. The services come in that of a hash, which each boot has anew."""
+    return sorted(re.split(r"^(?!  ->)", listing, flags=re.MULTILINE))
+
+
+def test_the_table_is_the_same(live, typed, pristine):
+    assert live["table"].splitlines() == typed["table"].splitlines()
     assert typed["table"] != pristine[nodes.DIRECTOR]["table"], "the commands have had an effect"
+
+
+def test_the_servers_of_a_service_are_in_the_same_order(live, typed):
+    assert services(live["order"]) == services(typed["order"])
+    assert "  -> " in live["order"]
+
+
+@pytest.mark.parametrize("part", ["addresses", "routes"])
+def test_is_the_same(live, typed, part):
+    assert sorted(live[part].splitlines()) == sorted(typed[part].splitlines())
 
 
 def test_the_sysctls_are_the_same_save_for_redirects(live, typed, pristine, inventory):

@@ -39,7 +39,12 @@ def verdict(asked: dict[str, Any], answers: dict[str, int], **result: Any) -> tu
         (service("wrr", 1, 0), 30),
         (service("wrr", 999, 998), 30),
         (service("wrr", 0, 0), 30),
+        (service("wrr", 999, 1), 1000),
+        (service("wrr", 999, 7), 1006),
+        (service("wrr", 65535, 1), 10000),
         (service("wlc", 1, 1, 1), 30),
+        (service("wlc", 100, 1), 1010),
+        (service("wlc", 65535, 1), 10000),
         (service("sh", 1, 1), 10),
     ],
 )
@@ -55,10 +60,22 @@ def test_a_service_is_asked_in_whole_rounds_or_as_often_as_its_rule_needs(asked:
     }
 
 
+@pytest.mark.parametrize("scheduler", ["sed", "nq"])
+@pytest.mark.parametrize(("weights", "count"), [((1, 1), 30), ((0, 0), 30), ((20, 1), 63), ((1000, 1), 500)])
+def test_what_looks_at_open_connections_is_asked_while_they_are_open(
+    scheduler: str, weights: tuple[int, int], count: int
+) -> None:
+    (target,) = verify_targets([service(scheduler, *weights)], verify={})
+    assert (target["count"], target["together"]) == (count, True)
+
+
 @pytest.mark.parametrize("flag", ["sh-port", "mh-port"])
-def test_a_service_by_source_port_is_asked_from_many_ports_twice(flag: str) -> None:
-    (target,) = verify_targets([service(flag[:2], 1, 1, scheduler_flags=[flag])], verify={})
-    assert (target["count"], target["repeat"]) == (60, 2)
+@pytest.mark.parametrize(("weights", "count"), [((1, 1), 60), ((9, 1), 200), ((5000, 1), 10000)])
+def test_a_service_by_source_port_is_asked_from_many_ports_twice(
+    flag: str, weights: tuple[int, int], count: int
+) -> None:
+    (target,) = verify_targets([service(flag[:2], *weights, scheduler_flags=[flag])], verify={})
+    assert (target["count"], target["repeat"]) == (count, 2)
     assert target["source_port"] >= 1024
 
 
@@ -121,13 +138,20 @@ def test_bad_settings_are_told() -> None:
         (service("wrr", 1, 0), {A: 30}, True),
         (service("wrr", 1, 0), {A: 29, B: 1}, False),
         (service("wrr", 999, 998), {A: 15, B: 15}, True),
+        (service("wrr", 999, 998), {A: 30}, False),
+        (service("wrr", 999, 1), {A: 999, B: 1}, True),
+        (service("wrr", 999, 1), {A: 1000}, False),
+        (service("wrr", 65535, 1), {A: 10000}, False),
         (service("lc", 9, 1), {A: 15, B: 15}, True),
         (service("wlc", 2, 1), {A: 20, B: 10}, True),
         (service("wlc", 2, 1), {A: 25, B: 5}, True),
         (service("wlc", 2, 1), {A: 5, B: 25}, False),
         (service("wlc", 4, 1), {A: 30}, False),
-        (service("wlc", 100, 1), {A: 30}, True),
+        (service("wlc", 100, 1), {A: 1000, B: 10}, True),
+        (service("wlc", 100, 1), {A: 1010}, False),
+        (service("lc", 9, 1), {A: 30}, False),
         (service("twos", 1, 1), {A: 20, B: 10}, True),
+        (service("twos", 9, 1), {A: 100}, False),
         (service("sh", 1, 1), {A: 10}, True),
         (service("sh", 1, 1), {A: 9, B: 1}, False),
         (service("dh", 1, 1), {B: 10}, True),
@@ -138,9 +162,13 @@ def test_bad_settings_are_told() -> None:
         (service("fo", 1, 2), {B: 10}, True),
         (service("fo", 1, 2), {A: 10}, False),
         (service("ovf", 2, 1), {A: 9, B: 1}, False),
-        (service("sed", 1, 1), {A: 10}, True),
-        (service("nq", 1, 1), {B: 10}, True),
-        (service("nq", 1, 0), {B: 10}, False),
+        (service("fo", 1, 0), {A: 10}, True),
+        (service("sed", 1, 1), {A: 15, B: 15}, True),
+        (service("sed", 1, 1), {A: 30}, False),
+        (service("nq", 9, 1), {A: 29, B: 1}, True),
+        (service("nq", 1, 1), {B: 30}, False),
+        (service("nq", 1, 0), {A: 30}, True),
+        (service("nq", 1, 0), {B: 30}, False),
         (service("rr", 0, 0), {A: 30}, False),
         (service("rr", 1, 1), {A: 15, B: 14, C: 1}, False),
     ],
@@ -201,26 +229,52 @@ def test_a_server_is_known_by_address_and_port_or_by_a_given_name() -> None:
 
 
 def test_what_ipvs_did_not_count_was_answered_by_somebody_else() -> None:
-    result = {"name": "-t 192.0.2.10:80", "attempts": 10, "failures": {}, "by_port": {}, "answers": {"connected": 10}}
     for count, explained in ((10, True), (9, True), (0, False)):
-        after = counted(a=100 + count, b=7)
-        (judged,) = judge_answers([service("sh", 1, 1)], [result], verify={}, before=counted(a=100, b=7), after=after)
+        judged = judged_by_counters(service("sh", 1, 1), {A: count, B: 0}, {"answers": {"connected": 10}})
         assert judged["passed"] is judged["explained"] is explained
     assert "IPVS did not count 10 of the answers" in judged["line"]
 
 
-def counted(**connections: int) -> list[dict[str, Any]]:
-    servers = [
-        {"address": address, "port": 80, "counters": {"connections": connections[name]}}
-        for name, address in (("a", A), ("b", B))
-    ]
-    return [{"service": {"address": "192.0.2.10", "port": 80, "protocol": "tcp"}, "servers": servers}]
+def judged_by_counters(
+    asked: dict[str, Any], taken: dict[str, int], got: dict[str, Any], silent: str | None = None
+) -> dict[str, Any]:
+    """The verdict where each server has counted some connections, and all but the silent one packets of its own."""
+
+    def statistics(taken: dict[str, int]) -> list[dict[str, Any]]:
+        counters = {
+            address: {"connections": 100 + count, "packets_out": 300 + (0 if address == silent else 3 * count)}
+            for address, count in taken.items()
+        }
+        servers = [{"address": address, "port": 80, "counters": counters[address]} for address in taken]
+        return [{"service": {"address": "192.0.2.10", "port": 80, "protocol": "tcp"}, "servers": servers}]
+
+    (target,) = verify_targets([asked], verify={})
+    result = {"failures": {}, "by_port": {}, "attempts": target["count"], "protocol": "tcp", **target, **got}
+    before, after = statistics(dict.fromkeys(taken, 0)), statistics(taken)
+    (judged,) = judge_answers([asked], [result], verify={}, before=before, after=after)
+    return judged
 
 
-@pytest.mark.parametrize(("b", "passed"), [(22, True), (7, False)])
+@pytest.mark.parametrize(("b", "passed"), [(15, True), (0, False)])
 def test_without_a_pattern_the_counters_tell(b: int, passed: bool) -> None:
-    result = {"name": "-t 192.0.2.10:80", "attempts": 30, "failures": {}, "by_port": {}, "answers": {"connected": 30}}
-    (judged,) = judge_answers(
-        [service("rr", 1, 1)], [result], verify={}, before=counted(a=100, b=7), after=counted(a=115, b=b)
-    )
+    judged = judged_by_counters(service("rr", 1, 1), {A: 30 - b, B: b}, {"answers": {"connected": 30}})
     assert judged["passed"] is passed
+
+
+@pytest.mark.parametrize(("forward", "told"), [("nat", True), ("dr", False)])
+def test_a_server_that_sent_nothing_back_has_not_answered(forward: str, told: bool) -> None:
+    got = {"answers": {"connected": 15}, "failures": {"timed out": 15}}
+    judged = judged_by_counters(service("rr", 1, 1, forward=forward), {A: 15, B: 15}, got, silent=B)
+    assert not judged["passed"]
+    assert (f"{B}:80 never answered" in judged["line"]) is told
+    assert f"{A}:80 never answered" not in judged["line"]
+
+
+def test_a_datagram_needs_no_answer() -> None:
+    got = {"answers": {"sent": 30}, "protocol": "udp"}
+    assert judged_by_counters(service("rr", 1, 1), {A: 15, B: 15}, got, silent=B)["passed"]
+
+
+def test_a_server_that_is_not_listed_is_told_by_its_counters() -> None:
+    judged = judged_by_counters(service("rr", 1), {A: 20, C: 10}, {"answers": {"connected": 30}})
+    assert f"10 answers came from {C}:80, which is no server of it" in judged["line"]

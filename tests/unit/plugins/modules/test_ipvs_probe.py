@@ -133,6 +133,25 @@ def test_answers_are_told_by_source_port(serve: Callable[..., Server], ask: Run)
     assert server.ports[:6] == [23450, 23451, 23452] * 2
 
 
+def test_connections_are_held_open_together(serve: Callable[..., Server], ask: Run) -> None:
+    def one_for_all(connection: socket.socket, dummy: int) -> None:
+        """Answers only once all three are there, each as far as none has ended."""
+        everybody = [connection, *(server.listener.accept()[0] for dummy in range(2))]
+        for number, one in enumerate(everybody):
+            one.recv(1)
+            with contextlib.suppress(BlockingIOError):
+                assert everybody[0].recv(1, socket.MSG_DONTWAIT), "the first has ended"
+            one.sendall(f"s{number}".encode())
+        for one in everybody:
+            one.close()
+
+    server = serve(one_for_all)
+    asked = target(server, count=3, send="?", together=True, source_port=23460, timeout=2)
+    (found,) = ask(asked)["targets"]
+    assert (found["answers"], found["failures"]) == ({"s0": 1, "s1": 1, "s2": 1}, {})
+    assert found["by_port"] == {"23460": ["s0"], "23461": ["s1"], "23462": ["s2"]}
+
+
 def test_a_source_address_is_used(serve: Callable[..., Server], ask: Run) -> None:
     def peer(connection: socket.socket, dummy: int) -> None:
         connection.sendall(connection.getpeername()[0].encode())
@@ -170,8 +189,9 @@ def closed_port() -> int:
         return int(free.getsockname()[1])
 
 
-def test_failures_are_told_by_reason_and_a_dead_target_is_given_up(ask: Run) -> None:
-    (found,) = ask({"address": "127.0.0.1", "port": closed_port(), "count": 9})["targets"]
+@pytest.mark.parametrize("together", [False, True])
+def test_failures_are_told_by_reason_and_a_dead_target_is_given_up(ask: Run, together: bool) -> None:
+    (found,) = ask({"address": "127.0.0.1", "port": closed_port(), "count": 9, "together": together})["targets"]
     assert found["answers"] == {}
     assert found["failures"] == {errno.errorcode[errno.ECONNREFUSED]: 5, "not attempted": 4}
 
@@ -222,6 +242,10 @@ def test_nothing_is_sent_in_check_mode(monkeypatch: pytest.MonkeyPatch, ask: Run
         (
             {"address": "192.0.2.1", "port": 1, "repeat": 1000, "count": 1000},
             "targets[0].repeat: times count must be at most 100000 (got 1000)",
+        ),
+        (
+            {"address": "192.0.2.1", "port": 1, "source_port": 2000, "repeat": 2, "together": True},
+            "targets[0].repeat: must be 1 with together: a source port has one connection (got 2)",
         ),
         (
             {"address": "192.0.2.1", "port": 1, "source_address": "2001:db8::1"},
