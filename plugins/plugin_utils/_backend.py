@@ -78,7 +78,7 @@ def backend_plan(
     tunnels = _tunnels.tunnels(tunnelled, dangers)
     wanted = {
         **_quiet(duties, vips, found),
-        **_tunnels.filters(tunnelled, vips, {**host["sysctls"], **(sysctls or {})}, dangers),
+        **_tunnels.filters(tunnelled, vips, sysctls or {}, host, dangers),
         **_unredirected(duties, found),
         **(sysctls or {}),
     }

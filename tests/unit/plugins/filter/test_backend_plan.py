@@ -30,6 +30,7 @@ HOST: dict[str, Any] = {
     "interfaces": INTERFACES,
     "gateways": [{"family": "ipv4", "address": "198.51.100.1", "interface": "eth0", "protocol": "static"}],
     "sysctls": {},
+    "boot": {},
     "files": [],
     "rules": [],
     "routes": [],
@@ -248,10 +249,38 @@ def test_a_device_without_a_vip_of_its_own_needs_no_filter_anywhere() -> None:
     assert found["vips"][0]["interface"] == "l4lb-gre4"
     assert found["sysctls"]["net.ipv4.conf.l4lb-gre4.rp_filter"] == 2
     assert found["sysctls"]["net.ipv4.conf.l4lb-ipip4.rp_filter"] == 0
-    strict = {**ABLE, "sysctls": {"net.ipv4.conf.all.rp_filter": 2}}
-    (problem,) = plan(*both, host=strict)["problems"]
-    assert problem.startswith("net.ipv4.conf.all.rp_filter is 2 and drops what l4lb-ipip4 receives")
-    assert plan(*both, host=strict, sysctls={"net.ipv4.conf.all.rp_filter": 0})["problems"] == []
+
+
+ALL = "net.ipv4.conf.all.rp_filter"
+BOTH = (TUN, {**tunnelled(tunnel_type="gre"), "port": 81})
+FILE = "/usr/lib/sysctl.d/50-default.conf"
+
+
+@pytest.mark.parametrize(
+    ("live", "boot", "given", "told"),
+    [
+        (2, None, {}, "is 2 (no file sets it at boot)"),
+        (2, "2", {}, f"is 2 ({FILE} sets it to 2 at boot)"),
+        (0, "1", {}, f"is 0 ({FILE} sets it to 1 at boot)"),
+        (1, "0", {}, f"is 1 ({FILE} sets it to 0 at boot)"),
+        (0, None, {ALL: 2}, "is 2 in ipvs_backend_sysctls"),
+    ],
+)
+def test_a_filter_for_all_is_refused_with_what_sets_it(
+    live: int, boot: str | None, given: dict[str, int], told: str
+) -> None:
+    strict = {**ABLE, "sysctls": {ALL: live}, "boot": {ALL: {"value": boot, "file": FILE}} if boot else {}}
+    assert plan(*BOTH, host=strict, sysctls=given)["problems"] == [
+        f"{ALL} {told}, which drops what l4lb-ipip4 receives, for it holds no VIP of its own: "
+        "set it to 0 in ipvs_backend_sysctls, or tunnel to each VIP in one way"
+    ]
+    assert plan(TUN, host=strict, sysctls=given)["problems"] == [], "the device has 2, and the larger counts"
+    for zero in (0, "0"):
+        assert plan(*BOTH, host=strict, sysctls={ALL: zero})["problems"] == []
+
+
+def test_a_file_that_sets_the_filter_for_all_to_nothing_is_no_danger() -> None:
+    assert plan(*BOTH, host={**ABLE, "boot": {ALL: {"value": "0", "file": FILE}}})["problems"] == []
 
 
 def test_what_one_device_cannot_receive_is_refused() -> None:
