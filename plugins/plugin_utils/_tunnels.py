@@ -27,7 +27,7 @@ DIGITS = {AF_INET: 4, AF_INET6: 6}
 
 
 def is_ours(interface: Mapping[str, Any]) -> bool:
-    """Whether the interface is a tunnel of this collection."""
+    """Whether the interface is a tunnel or dummy of this collection."""
     return bool(interface["alias"].split()[:1] == [MARK])
 
 
@@ -58,13 +58,15 @@ def tunnels(duties: Sequence[Duty], dangers: list[Danger]) -> list[dict[str, Any
 
 
 def missing_modules(wanted: Sequence[Mapping[str, Any]], modules: Mapping[str, str]) -> list[Danger]:
-    """The kernel modules that a tunnel needs and this kernel does not have."""
+    """The kernel modules that a device needs and this kernel does not have."""
     needed: set[str] = set()
     for tunnel in wanted:
-        needed.update(Tunnel(tunnel["name"], tunnel["type"], _values.address(tunnel["local"])).modules)
+        local = _values.address(tunnel["local"]) if "local" in tunnel else b""
+        needed.update(Tunnel(tunnel["name"], tunnel["type"], local).modules)
     return [
         Danger(
-            f"the module {name} is not available in this kernel: install the kernel's modules, or use another tunnel"
+            f"the module {name} is not available in this kernel: install the kernel's modules, "
+            "or use another kind of device"
         )
         for name in sorted(needed - modules.keys())
     ]

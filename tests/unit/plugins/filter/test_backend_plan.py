@@ -97,19 +97,35 @@ def test_the_users_sysctls_win() -> None:
     assert plan(WEB, sysctls={"net.ipv4.conf.all.arp_ignore": 2})["sysctls"]["net.ipv4.conf.all.arp_ignore"] == 2
 
 
-def test_a_dummy_may_hold_the_vips() -> None:
-    dummy = {"interfaces": [*INTERFACES, interface("vips", kind="dummy")]}
-    found = plan(WEB, host=dummy, vip_interface="vips")
+DUMMY = {"name": "vips", "type": "dummy"}
+DUMMIES = {"modules": {"dummy": "loadable"}}
+
+
+def test_a_dummy_that_is_not_there_is_made_for_the_vips() -> None:
+    found = plan(WEB, host=DUMMIES, vip_interface="vips")
     assert (found["vips"][0]["interface"], found["problems"]) == ("vips", [])
+    assert found["tunnels"] == [DUMMY]
+    assert "there is no dummy device vips" in found["unmet"]
+    assert [problem.split(" is ")[0] for problem in plan(WEB, vip_interface="vips")["problems"]] == ["the module dummy"]
 
 
-@pytest.mark.parametrize(
-    ("name", "rule"), [("eth0", "is no dummy interface"), ("vips", "is no interface of this host")]
-)
-def test_no_other_interface_may_hold_them(name: str, rule: str) -> None:
-    assert plan(WEB, vip_interface=name, addresses=[RIP])["problems"] == [
-        f"ipvs_backend_vip_interface {rule} (got {name!r})"
-    ]
+@pytest.mark.parametrize(("alias", "tunnels"), [("l4lb.ipvs", [DUMMY]), ("", [])])
+def test_a_dummy_that_is_there_is_ours_only_by_its_mark(alias: str, tunnels: list[object]) -> None:
+    there = {**DUMMIES, "interfaces": [*INTERFACES, interface("vips", (VIP, 32), kind="dummy", alias=alias)]}
+    found = plan(WEB, host=there, vip_interface="vips")
+    assert (found["tunnels"], found["problems"], found["stale"]["tunnels"]) == (tunnels, [], [])
+    for unused in (plan(WEB, host=there), plan(host=there, vip_interface="vips")):
+        assert unused["tunnels"] == []
+        assert unused["stale"]["tunnels"] == [one["name"] for one in tunnels]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("alias", ["", "l4lb.ipvs"])
+def test_no_other_interface_may_hold_them(alias: str) -> None:
+    other = {"interfaces": [interface("lo", *LO), {**ETH0, "alias": alias}]}
+    assert (
+        "ipvs_backend_vip_interface is no dummy interface (got 'eth0')"
+        in (plan(WEB, host=other, vip_interface="eth0", addresses=[RIP])["problems"])
+    )
 
 
 def test_v15_a_director_is_no_backend_of_its_own_service_by_mistake() -> None:
@@ -317,7 +333,7 @@ def test_a_tunnel_that_no_service_needs_is_stale() -> None:
     found = plan(TUN, host={**ABLE, "interfaces": there, "tables": ["l4lb_mss"]})
     assert found["stale"]["tunnels"] == ["l4lb-gre4"]
     assert found["stale"]["clamps"] == ["l4lb_mss"]
-    assert "there is no tunnel l4lb-ipip4" in found["unmet"]
+    assert "there is no ipip device l4lb-ipip4" in found["unmet"]
 
 
 # return paths
