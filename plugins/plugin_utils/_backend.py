@@ -11,6 +11,7 @@ The host is what ``l4lb.ipvs.ipvs_host_info`` returns.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
@@ -21,7 +22,7 @@ from ..module_utils._tunnel import DUMMY
 from . import _returns, _tunnels
 from ._duties import Duty, duties_of, interfaces_of
 from ._marks import traffic_of
-from ._reading import Danger, Network, check_allowances, ip, judge, networks, setting
+from ._reading import Danger, Network, check_allowances, ip, judge, networks, on_link, setting
 from ._resolve import Resolved, one_of_each_family
 
 #: What a user may decide to live with, by the word that says so.
@@ -80,7 +81,7 @@ def backend_plan(
     wanted = {
         **_quiet(duties, vips, found),
         **_tunnels.filters(tunnelled, vips, sysctls or {}, host, dangers),
-        **_unredirected(duties, found),
+        **_unredirected(duties, host["gateways"], found),
         **(sysctls or {}),
     }
     dangers += _tunnels.missing_modules(tunnels, host["modules"])
@@ -172,17 +173,28 @@ def _has_ipv4(vips: Sequence[Mapping[str, Any]]) -> bool:
     return any(":" not in vip["address"] for vip in vips)
 
 
-def _unredirected(duties: Sequence[Duty], found: Sequence[Network]) -> dict[str, Any]:
-    """Where answers pass a director in the same subnet, it or another router may tell the host a shorter way, past it.
-    The kernel heeds IPv4 redirects if all's or the interface's value says so (IN_DEV_RX_REDIRECTS, for a host that does
-    not forward), IPv6 ones by the interface's alone.
+def _unredirected(
+    duties: Sequence[Duty], gateways: Sequence[Mapping[str, Any]], found: Sequence[Network]
+) -> dict[str, Any]:
+    """Where answers pass a director in the same subnet, it or another router may tell the host a shorter way, past it,
+    at the interface of the server or at that to the director. The kernel heeds IPv4 redirects if all's or the
+    interface's value says so (IN_DEV_RX_REDIRECTS, for a host that does not forward), IPv6 ones by the interface's
+    alone.
     """
     values = {}
     for version, family in ((4, "ipv4"), (6, "ipv6")):
-        near = interfaces_of([duty for duty in _returns.returning(duties) if duty.family == family], found)
+        back = [duty for duty in _returns.returning(duties) if duty.family == family]
+        near = sorted({*interfaces_of(back, found), *(one for duty in back for one in _ways(duty, gateways, found))})
         everywhere = ["all"] if near and version == 4 else []
         values.update({setting(version, one, "accept_redirects"): 0 for one in everywhere + near})
     return values
+
+
+def _ways(duty: Duty, gateways: Sequence[Mapping[str, Any]], found: Sequence[Network]) -> list[str]:
+    """The interfaces at which the host reaches the director that answers go by."""
+    if duty.via is not None:
+        return on_link(ipaddress.ip_address(duty.via), found)
+    return [one["interface"] for one in gateways if one["family"] == duty.family]
 
 
 def _interface_by_address(duties: Sequence[Duty], found: Sequence[Network]) -> dict[str, str]:

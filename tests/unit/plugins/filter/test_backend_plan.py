@@ -423,6 +423,31 @@ def test_the_gateway_must_be_the_director_if_it_is_known_else_any() -> None:
     assert plan(service, host={"gateways": []})["problems"][0].startswith("return_path gateway needs a director as the")
 
 
+REDIRECTABLE = {"return_via": [VIA, VIA6], "return_to": ["203.0.113.0/24", "2001:db8:113::/64"], "allow": ["gateway"]}
+
+
+@pytest.mark.parametrize("path", ["gateway", "route", "policy"])
+def test_no_redirect_is_heeded_on_any_way_back_that_passes_a_director(path: str) -> None:
+    services = [{**service, "return_path": path} for service in (NAT, NAT6)]
+    four = {f"net.ipv4.conf.{where}.accept_redirects": 0 for where in ("all", "eth0")}
+    six = {"net.ipv6.conf.eth0.accept_redirects": 0}
+    told = [plan(*one, **REDIRECTABLE)["sysctls"] for one in (services, services[:1], services[1:])]
+    assert told == [{**four, **six}, four, six]
+
+
+@pytest.mark.parametrize("path", ["snat", "none"])
+def test_a_director_is_no_way_to_elsewhere_with_source_nat(path: str) -> None:
+    assert plan({**NAT, "return_path": path}, {**NAT6, "return_path": path}, **REDIRECTABLE)["sysctls"] == {}
+
+
+def test_redirects_are_not_heeded_where_the_director_is_reached_either() -> None:
+    away = {"interfaces": [*INTERFACES, interface("eth1", ("192.0.2.129", 25))]}
+    told = {**UNREDIRECTED, "net.ipv4.conf.eth1.accept_redirects": 0}
+    assert plan(NAT, host=away, return_via=["192.0.2.130"])["sysctls"] == told
+    gateway = {**away, "gateways": [{"family": "ipv4", "address": "192.0.2.130", "interface": "eth1", "protocol": ""}]}
+    assert plan({**NAT, "return_path": "gateway"}, host=gateway)["sysctls"] == told
+
+
 def test_routes_are_compared_with_those_that_are_there() -> None:
     rule = {"family": "ipv4", "priority": 7600, "table": "7600", "from": RIP}
     there = [{**rule, "ip_protocol": "tcp", "source_port": port, "fwmark": 0} for port in (8443, 8444)]
