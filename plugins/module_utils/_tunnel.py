@@ -212,7 +212,8 @@ def device_line(device: Device) -> str:
     parts = [f"{device.name} type {device.kind}{mode}"]
     parts += [
         f"{word} {show_address(end) if end else 'any'}"
-        for word, end in ((("local", device.local), ("remote", device.remote)) if device.kind != DUMMY else ())
+        for word, end in (("local", device.local), ("remote", device.remote))
+        if device.kind != DUMMY
     ]
     parts += ["icsum"] if device.checksum else []
     parts += [" ".join(device.alias.split()[1:])] if device.alias != MARK else []
@@ -310,7 +311,7 @@ def _check_duplicates(wishes: Sequence[Wish], absent: bool, findings: Findings) 
         first = names.setdefault(tunnel.name, path)
         if first != path:
             findings.problem(f"{path}.name", f"duplicate of {first}", tunnel.name)
-        if absent or tunnel.type == DUMMY or tunnel.arrival not in RECEIVERS:
+        if absent or first != path or tunnel.arrival not in RECEIVERS:
             continue
         first = ends.setdefault(_ends(tunnel.device(())), path)
         if first != path:
@@ -321,8 +322,8 @@ def _check_duplicates(wishes: Sequence[Wish], absent: bool, findings: Findings) 
 
 
 def _ends(device: Device) -> tuple[Any, ...]:
-    """By what the kernel tells the devices of a kind apart (ip_tunnel_find and its like)."""
-    return device.kind, device.local, device.remote
+    """By what the kernel tells the devices of a kind apart (ip_tunnel_find and its like); a dummy has but its name."""
+    return device.kind, device.local or device.name, device.remote
 
 
 def is_ours(device: Device) -> bool:
@@ -412,7 +413,7 @@ def _check_host(wish: Wish, live: Live, known: Callable[[str], bool], findings: 
 
 
 def _check_addition(wish: Wish, device: Device, live: Live, findings: Findings) -> None:
-    for other in live.devices.values() if device.kind != DUMMY else ():
+    for other in live.devices.values():
         if _ends(other) == _ends(device):
             rule = f"the kernel allows one device with these ends, and {other.name} has them"
             findings.problem(f"{wish.path}.local", rule, show_address(device.local))
