@@ -165,6 +165,28 @@ def sysctls(text: str) -> dict[str, str]:
     return {key: value for key, dummy, value in (line.partition(" = ") for line in text.splitlines())}
 
 
+def _lan_keys(name: str) -> list[str]:
+    return [f"net.ipv4.conf.{where}.{name}" for where in ("all", "eth1")]
+
+
+def set_lan_sysctl(host: Host, name: str, value: int) -> None:
+    """Give an IPv4 sysctl of interfaces a value on a node, for all and for eth1."""
+    host.check_output(f"sysctl -w {' '.join(f'{key}={value}' for key in _lan_keys(name))}")
+
+
+@contextlib.contextmanager
+def lan_sysctl(host: Host, name: str, value: int) -> Iterator[None]:
+    """Give an IPv4 sysctl of interfaces another value on a node, for all and for eth1, until the block ends."""
+    keys = _lan_keys(name)
+    before = [host.check_output(f"sysctl -n {key}") for key in keys]
+    set_lan_sysctl(host, name, value)
+    try:
+        yield
+    finally:
+        for key, held in zip(keys, before):
+            host.check_output(f"sysctl -w {key}={held}")
+
+
 def nft_tables(text: str) -> dict[str, str]:
     """The output of ``nft list ruleset``, by ``FAMILY NAME`` of its tables."""
     return {part.partition(" {")[0]: part for part in re.findall(r"^table (.*?^})", text, re.MULTILINE | re.DOTALL)}

@@ -32,7 +32,9 @@ options:
     elements: str
     default: []
   vip_interface:
-    description: The interface of the VIPs of direct routing, C(lo) or a dummy interface.
+    description:
+      - The interface of the VIPs of direct routing, C(lo) or a dummy interface. One that is not there is among the
+        C(tunnels) to make.
     type: str
     default: lo
   return_via:

@@ -22,7 +22,9 @@ from ._errors import IpvsError
 from ._module import Task
 from ._owners import content, owners
 from ._rtnl import PROTOCOL
+from ._sysctl_files import boot_options, boot_value, dropins, in_order, proc_path
 
+ROOT = "/"
 SYS_MODULE = "/sys/module"
 LIB_MODULES = "/lib/modules"
 PROC = "/proc"
@@ -45,6 +47,8 @@ FAMILY_OPTIONS = {"ipv4": "-4", "ipv6": "-6"}
 FORWARD_WORDS = {"Masq": "nat", "Tunnel": "tun", "Route": "dr"}
 #: Sysctls of interfaces that decide who answers for an address, who is believed, and where routes come from.
 SETTINGS = {"ipv4": ("arp_ignore", "arp_announce", "rp_filter"), "ipv6": ("accept_ra",)}
+#: Of these, what no interface's own value makes up for, so that a file that sets it has to be known.
+BOOT_SETTINGS = ("net.ipv4.conf.all.rp_filter",)
 
 
 def host_info(task: Task) -> dict[str, Any]:
@@ -84,6 +88,7 @@ def host_info(task: Task) -> dict[str, Any]:
         ],
         "tables": sorted(name for name in tables if name.startswith(OWN_TABLES)),
         "sysctls": settings(),
+        "boot": boot_settings(),
         "files": [path for name in OWN_FILES for path in sorted(glob.glob(os.path.join(ETC, name)))],
         "forward": forward + _legacy_forward(task),
         "source_nat": source_nat,
@@ -206,6 +211,13 @@ def settings() -> dict[str, int]:
                 if value:
                     found[f"net.{family}.conf.{interface.replace('.', '/')}.{name}"] = int(value)
     return found
+
+
+def boot_settings() -> dict[str, dict[str, str]]:
+    """What files make of :data:`BOOT_SETTINGS` at boot: value and file; a key that none sets is not there."""
+    options = boot_options(in_order(dropins(ROOT)))
+    found = {key: boot_value(options, proc_path(key)) for key in BOOT_SETTINGS}
+    return {key: {"value": told[0], "file": f"/{told[1]}"} for key, told in found.items() if told and told[0]}
 
 
 # nftables

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This file is private to the collection: nothing outside l4lb.ipvs may import it.
 
-"""Tunnel devices as immutable values, and the kernel that holds them."""
+"""Tunnel and dummy devices as immutable values, and the kernel that holds them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ class TunnelKernel(Rtnl):
         :raises KernelRefused: errno EEXIST: one has the name or these ends; EOPNOTSUPP: the kernel has no such kind.
         """
         kind = device.kind
-        data: dict[str, Any] = {f"{kind}_local": show_address(device.local)}
+        data: dict[str, Any] = {}
+        if device.local:
+            data[f"{kind}_local"] = show_address(device.local)
         if device.remote:
             data[f"{kind}_remote"] = show_address(device.remote)
         if device.protocol is not None:

@@ -4,16 +4,13 @@
 # This file is private to the collection: nothing outside l4lb.ipvs may import it.
 
 """Kernel parameters of directors and backends: which there are, what they may be, what the next boot makes of them.
-
-A key has two forms: the path below ``/proc/sys`` (``net/ipv4/conf/eth0.100/rp_filter``), by which everything here is
-keyed, and the name that sysctl.d(5) and users write (``net.ipv4.conf.eth0/100.rp_filter``).
+Keys are in the form of ``_sysctl_files``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import difflib
-import fnmatch
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,11 +19,21 @@ from typing import Any, NamedTuple, Optional, Union
 from . import _kernel
 from ._errors import BadValue, Findings, Forbidden, IpvsError, KernelRefused
 from ._module import Task
+from ._sysctl_files import (
+    SYSCTL_DIRS,
+    aliases,
+    assignment,
+    boot_options,
+    boot_value,
+    content,
+    dotted,
+    dropins,
+    in_order,
+    proc_path,
+)
 from ._values import Parser, integer, interface, text
 
 Value = Union[int, str]
-#: What a boot writes: path or glob -> (value, file it comes from). No value: a "-key" line, which keeps globs off it.
-BootOptions = dict[str, tuple[Optional[str], str]]
 
 INT_MAX = 2147483647
 #: Seconds that the kernel holds in jiffies of 1 ms at most (proc_dointvec_jiffies).
@@ -37,18 +44,9 @@ CPULIST_MAX = 4095
 MAX_KEYS = 1000
 
 HEADER = "# Written by the Ansible module l4lb.ipvs.ipvs_sysctl, which replaces this file as a whole.\n"
-#: In falling precedence (sysctl.d(5)): a file masks those of the same name in the directories after its own.
-SYSCTL_DIRS = ("etc/sysctl.d", "run/sysctl.d", "usr/local/lib/sysctl.d", "usr/lib/sysctl.d", "lib/sysctl.d")
 
-_SEPARATORS = str.maketrans("./", "/.")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z", re.ASCII)
 _CPUS = re.compile(r"([0-9]{1,4})(?:-([0-9]{1,4}))?\Z", re.ASCII)
-
-#: Two names of one variable of the kernel (devinet.c, nf_conntrack_standalone.c).
-_ALIASES = (
-    ("net/ipv4/ip_forward", "net/ipv4/conf/all/forwarding"),
-    ("net/netfilter/nf_conntrack_max", "net/nf_conntrack_max"),
-)
 
 #: What is under /proc/sys once the kernel module is loaded.
 _WITNESS = {
@@ -188,29 +186,12 @@ KEYS: dict[str, Rule] = {
 }
 
 
-def proc_path(written: str) -> str:
-    """A key as written -> its path. If its first separator is a dot, dots and slashes change places (sysctl.d(5))."""
-    first = re.search(r"[./]", written)
-    path = written.translate(_SEPARATORS) if first and first.group() == "." else written
-    return "/".join(part for part in path.split("/") if part)
-
-
-def dotted(path: str) -> str:
-    """A path -> the name users write; the dots of an interface become slashes."""
-    return path.translate(_SEPARATORS)
-
-
 def split_interface(path: str) -> tuple[str, Optional[str]]:
     """A path -> (its entry in :data:`KEYS`, should it have one; the interface in it)."""
     parts = path.split("/")
     if len(parts) == 5 and parts[2] == "conf":
         return ".".join((*parts[:3], "*", parts[4])), parts[3]
     return ".".join(parts), None
-
-
-def aliases(path: str) -> tuple[str, ...]:
-    """All names of the variable that has this path, the one that stands for it first."""
-    return next((names for names in _ALIASES if path in names), (path,))
 
 
 class Setting(NamedTuple):
@@ -305,7 +286,7 @@ def _hint(path: str) -> str:
     pattern, device = split_interface(path)
     near = difflib.get_close_matches(pattern, KEYS, 1, 0.8)
     if near:
-        return f"did you mean {dotted(near[0].translate(_SEPARATORS).replace('*', device or '*'))}?"
+        return f"did you mean {dotted(proc_path(near[0]).replace('*', device or '*'))}?"
     return "this module sets only the keys of a director or a backend that its documentation lists"
 
 
@@ -347,60 +328,12 @@ def render(settings: Iterable[Setting]) -> str:
     return HEADER + "".join(f"{setting.line}\n" for setting in settings)
 
 
-def assignment(line: str) -> Optional[tuple[str, Optional[str]]]:
-    """A line of sysctl.d(5) -> (path or glob, value), read as systemd-sysctl does; ``None`` if it says nothing.
-
-    The value is ``None`` in a line "-key" that takes the key out of all globs.
-    """
-    stripped = line.strip()
-    if not stripped or stripped[0] in "#;":
-        return None
-    key, equals, value = stripped.partition("=")
-    if not equals and not key.startswith("-"):
-        return None
-    return proc_path(key[key.startswith("-") :].strip()), value.strip() if equals else None
-
-
 def without(content: str, paths: Iterable[str]) -> Optional[str]:
     """``content`` of a drop-in without the lines for ``paths``; ``None`` if no assignment is left."""
     gone = frozenset(paths)
     kept = [(line, assignment(line)) for line in content.splitlines(keepends=True)]
     kept = [(line, told) for line, told in kept if not told or told[0] not in gone]
     return "".join(line for line, dummy in kept) if any(told for dummy, told in kept) else None
-
-
-def boot_options(files: Iterable[tuple[str, str]]) -> BootOptions:
-    """Files (path, content) in the order they are read -> what systemd-sysctl(8) will write, in its order.
-
-    A key assigned again moves to the end, unless the value is the same (systemd, sysctl.c, parse_file).
-    """
-    options: BootOptions = {}
-    for source, content in files:
-        for path, value in filter(None, map(assignment, content.splitlines())):
-            if path in options and options[path][0] == value:
-                continue
-            options.pop(path, None)
-            options[path] = (value, source)
-    return options
-
-
-def boot_value(options: BootOptions, path: str) -> Optional[tuple[Optional[str], str]]:
-    """The value that a boot gives a key, and its file; ``None`` if nothing sets it, no value for a "-key" line.
-
-    A glob leaves out every key that has an assignment of its own, wherever that stands (sysctl.d(5)).
-    """
-    last: Optional[tuple[Optional[str], str]] = None
-    for key, option in options.items():
-        for name in aliases(path):
-            if (key == name or (name not in options and _glob(key, name))) and (option[0] is not None or last is None):
-                last = option
-    return last
-
-
-def _glob(pattern: str, path: str) -> bool:
-    """As glob(7): a wildcard does not match a slash."""
-    patterns, parts = pattern.split("/"), path.split("/")
-    return len(patterns) == len(parts) and all(map(fnmatch.fnmatchcase, parts, patterns))
 
 
 class Dropin(NamedTuple):
@@ -479,33 +412,12 @@ class Host:
         finally:
             os.close(descriptor)
 
-    def content(self, path: str) -> Optional[str]:
-        """What a file holds; ``None`` if there is none."""
-        try:
-            with open(os.path.join(self.root, path), encoding="utf-8", errors="surrogateescape") as file:
-                return file.read()
-        except (FileNotFoundError, IsADirectoryError):
-            return None
-        except OSError as error:
-            raise IpvsError(f"/{path}: cannot be read: {error.strerror}") from None
-
     def own(self, path: str) -> Optional[str]:
         """What the drop-in holds. :raises IpvsError: a symbolic link or a directory is in its place."""
         full = os.path.join(self.root, path)
         if os.path.islink(full) or os.path.isdir(full):
             raise IpvsError(f"/{path}: must be a plain file, or none; remove it, or give the drop-in another name")
-        return self.content(path)
-
-    def dropins(self) -> dict[str, str]:
-        """Path -> content of each file that is not masked by one of a directory before its own."""
-        chosen: dict[str, str] = {}
-        for directory in SYSCTL_DIRS:
-            with contextlib.suppress(FileNotFoundError):
-                for name in os.listdir(os.path.join(self.root, directory)):
-                    if name.endswith(".conf") and not name.startswith("."):
-                        chosen.setdefault(name, f"{directory}/{name}")
-        contents = {path: self.content(path) for path in chosen.values()}
-        return {path: content for path, content in contents.items() if content is not None}
+        return content(self.root, path)
 
     @contextlib.contextmanager
     def replacing(self, dropin: Dropin) -> Iterator[None]:
@@ -605,10 +517,8 @@ def _explain_all(setting: Setting, plan: Plan, host: Host, findings: Findings) -
 
 
 def _explain_boot(settings: Sequence[Setting], dropin: Dropin, host: Host, findings: Findings) -> None:
-    contents = {**host.dropins(), dropin.path: dropin.after or ""}
-    in_order = sorted(contents.items(), key=lambda item: os.path.basename(item[0]))
-    options = boot_options(in_order)
-    legacy = boot_options([("etc/sysctl.conf", host.content("etc/sysctl.conf") or "")])
+    options = boot_options(in_order({**dropins(host.root), dropin.path: dropin.after or ""}))
+    legacy = boot_options([("etc/sysctl.conf", content(host.root, "etc/sysctl.conf") or "")])
     for setting in settings:
         path = f"values[{setting.name}]"
         value, source = boot_value(options, setting.path) or (None, dropin.path)

@@ -3,7 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This file is private to the collection: nothing outside l4lb.ipvs may import it.
 
-"""Which tunnel devices a task wants and which steps lead there: parsing and planning, without any I/O."""
+"""Which tunnel devices, and dummy devices for VIPs, a task wants and which steps lead there: parsing and planning,
+without any I/O.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +39,8 @@ FALLBACK_DEVICES = frozenset(
 #: as well, and which listeners were added for it: ``l4lb.ipvs gue 6080``.
 MARK = "l4lb.ipvs"
 GUE = "gue"
+#: The type that receives nothing: a place for VIPs that no other host asks for addresses.
+DUMMY = "dummy"
 IPPROTO_IPIP = 4
 IPPROTO_IPV6 = 41
 
@@ -51,7 +55,7 @@ class Receiver(NamedTuple):
     module: str
 
 
-#: By encapsulation, length of the outer address, and inner family. sit, for all its name, takes IPv4 in IPv4 as well
+#: By what arrives, length of the outer address, and inner family. sit, for all its name, takes IPv4 in IPv4 as well
 #: (sit.c, ipip_rcv).
 RECEIVERS = {
     ("ipip", 4, "any"): Receiver("sit", 0, "sit"),
@@ -62,6 +66,7 @@ RECEIVERS = {
     ("ipip", 16, "ipv6"): Receiver("ip6tnl", IPPROTO_IPV6, "ip6_tunnel"),
     ("gre", 4, "any"): Receiver("gre", None, "ip_gre"),
     ("gre", 16, "any"): Receiver("ip6gre", None, "ip6_gre"),
+    (DUMMY, 0, "any"): Receiver("dummy", None, "dummy"),
 }
 #: What the GUE listener needs besides, for IPv6 too (fou6 is for sending).
 LISTENER_MODULE = "fou"
@@ -82,7 +87,7 @@ def _port(value: object) -> int:
 
 TUNNEL_FIELDS = (
     Field("name", _values.interface, required=True),
-    Field("type", _values.choice("ipip", "gre", GUE)),
+    Field("type", _values.choice("ipip", "gre", GUE, DUMMY)),
     Field("local", _values.unicast),
     Field("remote", _values.unicast),
     Field("family", _values.choice("ipv4", "ipv6", "any")),
@@ -92,12 +97,12 @@ TUNNEL_FIELDS = (
 
 
 class Tunnel(NamedTuple):
-    """A tunnel as a task names it. ``local`` and ``remote`` are packed addresses (``remote`` is b"" for any),
-    ``family`` is that of the inner packets.
+    """A tunnel or dummy as a task names it. ``type`` is empty where the name is all that is told; ``local`` and
+    ``remote`` are packed addresses (``remote`` is b"" for any), ``family`` is that of the inner packets.
     """
 
     name: str
-    type: str = "ipip"
+    type: str = ""
     local: bytes = b""
     remote: bytes = b""
     family: str = "any"
@@ -105,8 +110,13 @@ class Tunnel(NamedTuple):
     checksum: str = "none"
 
     @property
+    def arrival(self) -> tuple[str, int, str]:
+        """By what :data:`RECEIVERS` knows its device; the kernel unpacks GUE into IP in IP."""
+        return "ipip" if self.type == GUE else self.type, len(self.local), self.family
+
+    @property
     def receiver(self) -> Receiver:
-        return RECEIVERS["gre" if self.type == "gre" else "ipip", len(self.local), self.family]
+        return RECEIVERS[self.arrival]
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -160,13 +170,14 @@ class Request(NamedTuple):
 
 class Live(NamedTuple):
     """What the host has. ``devices`` are all interfaces by name; ``held`` are its own addresses; ``foreign`` are the
-    addresses of somebody else by the interface that holds them; ``listeners`` are the listeners by what they take: true
-    for plain GUE from everywhere.
+    addresses of somebody else by the interface that holds them, ``vips`` all others, but for those that the kernel
+    gives by itself; ``listeners`` are the listeners by what they take: true for plain GUE from everywhere.
     """
 
     devices: Mapping[str, Device]
     held: frozenset[bytes]
     foreign: Mapping[str, Sequence[str]]
+    vips: Mapping[str, Sequence[str]]
     listeners: Mapping[Listener, bool]
 
 
@@ -202,6 +213,7 @@ def device_line(device: Device) -> str:
     parts += [
         f"{word} {show_address(end) if end else 'any'}"
         for word, end in (("local", device.local), ("remote", device.remote))
+        if device.kind != DUMMY
     ]
     parts += ["icsum"] if device.checksum else []
     parts += [" ".join(device.alias.split()[1:])] if device.alias != MARK else []
@@ -210,10 +222,12 @@ def device_line(device: Device) -> str:
 
 
 def tunnel_params(tunnel: Tunnel) -> dict[str, Any]:
-    """The input keys that make this tunnel, those at their defaults left out except C(type)."""
+    """The input keys that make this tunnel, those at their defaults left out."""
     params: dict[str, Any] = {"name": tunnel.name}
+    if tunnel.type:
+        params["type"] = tunnel.type
     if tunnel.local:
-        params.update(type=tunnel.type, local=show_address(tunnel.local))
+        params["local"] = show_address(tunnel.local)
     if tunnel.remote:
         params["remote"] = show_address(tunnel.remote)
     if tunnel.family != "any":
@@ -246,12 +260,13 @@ def _parse_tunnel(item: object, path: str, absent: bool, findings: Findings) -> 
     given = _values.record(TUNNEL_FIELDS, item, path, findings)
     if given is None or not isinstance(item, Mapping):
         return None
-    for name in () if absent else ("type", "local"):
+    required = () if absent else ("type",) if given.get("type") == DUMMY else ("type", "local")
+    for name in required:
         if name not in item:
             findings.problem(f"{path}.{name}", "is required")
     if given.get("name") in FALLBACK_DEVICES:
         findings.problem(f"{path}.name", "is a device of the kernel's own: give another name", given["name"])
-    if "name" not in given or not (absent or {"type", "local"} <= set(given)):
+    if "name" not in given or not set(required) <= set(given):
         return None
     tunnel = Tunnel(**given)
     if "type" in given:
@@ -269,6 +284,9 @@ def _parse_tunnel(item: object, path: str, absent: bool, findings: Findings) -> 
 def _check_options(
     tunnel: Tunnel, given: Mapping[str, Any], item: Mapping[str, Any], path: str, findings: Findings
 ) -> None:
+    for name in ("local", "remote", "family") if tunnel.type == DUMMY else ():
+        if name in given:
+            findings.problem(f"{path}.{name}", "is for tunnels: a dummy receives nothing", item[name])
     if tunnel.type == "gre" and tunnel.family != "any":
         findings.problem(f"{path}.family", "a gre device takes both families: leave it out", tunnel.family)
     if tunnel.type == GUE:
@@ -280,7 +298,7 @@ def _check_options(
             findings.problem(f"{path}.ports", "must not name a thing twice", list(tunnel.ports))
     elif "ports" in given:
         findings.problem(f"{path}.ports", "is for type gue", list(tunnel.ports))
-    if "checksum" in given and tunnel.type == "ipip":
+    if "checksum" in given and tunnel.type not in ("gre", GUE):
         findings.problem(f"{path}.checksum", "is for types gre and gue", tunnel.checksum)
     if tunnel.type == "gre" and tunnel.checksum == "remcsum":
         findings.problem(f"{path}.checksum", "must be none or csum with type gre", tunnel.checksum)
@@ -293,7 +311,7 @@ def _check_duplicates(wishes: Sequence[Wish], absent: bool, findings: Findings) 
         first = names.setdefault(tunnel.name, path)
         if first != path:
             findings.problem(f"{path}.name", f"duplicate of {first}", tunnel.name)
-        if absent or not _has_receiver(tunnel):
+        if absent or first != path or tunnel.arrival not in RECEIVERS:
             continue
         first = ends.setdefault(_ends(tunnel.device(())), path)
         if first != path:
@@ -303,14 +321,9 @@ def _check_duplicates(wishes: Sequence[Wish], absent: bool, findings: Findings) 
             findings.problem(f"{path}.local", rule, show_address(tunnel.local))
 
 
-def _has_receiver(tunnel: Tunnel) -> bool:
-    """Whether there is a device for it."""
-    return ("gre" if tunnel.type == "gre" else "ipip", len(tunnel.local), tunnel.family) in RECEIVERS
-
-
 def _ends(device: Device) -> tuple[Any, ...]:
-    """By what the kernel tells the devices of a kind apart (ip_tunnel_find and its like)."""
-    return device.kind, device.local, device.remote
+    """By what the kernel tells the devices of a kind apart (ip_tunnel_find and its like); a dummy has but its name."""
+    return device.kind, device.local or device.name, device.remote
 
 
 def is_ours(device: Device) -> bool:
@@ -389,7 +402,7 @@ def _sorted(devices: Mapping[str, Device]) -> tuple[Device, ...]:
 
 def _check_host(wish: Wish, live: Live, known: Callable[[str], bool], findings: Findings) -> None:
     path, tunnel = wish
-    if tunnel.local not in live.held:
+    if tunnel.local and tunnel.local not in live.held:
         rule = "is not an address of this host, so that nothing sent to it arrives here"
         findings.problem(f"{path}.local", rule, show_address(tunnel.local))
     if tunnel.remote in live.held:
@@ -416,7 +429,9 @@ def _check_change(wish: Wish, found: Device, device: Device, findings: Findings)
 
 def _check_removals(removed: Sequence[Device], live: Live, findings: Findings) -> None:
     for device in removed:
-        held = live.foreign.get(device.name)
-        if held:
-            rule = f"still holds {', '.join(held)}, which would go with it: remove the address first"
+        foreign, vips = live.foreign.get(device.name), live.vips.get(device.name)
+        if foreign:
+            rule = f"still holds {', '.join(foreign)}, which would go with it: remove the address first"
             findings.problem("tunnels", rule, device.name)
+        if vips:
+            findings.warning("tunnels", f"still holds {', '.join(vips)}, removed with it", device.name)

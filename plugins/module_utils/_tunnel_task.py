@@ -61,16 +61,19 @@ def read_live(kernel: Any, task: Task) -> Live:
     # a kernel before 5.18 does not keep who added an address
     marks = any(address.protocol for address in addresses)
     foreign: dict[str, list[str]] = {}
+    vips: dict[str, list[str]] = {}
     for address in addresses:
         device = devices.get(address.interface)
         # the kernel gives a sit device ::198.51.100.11/96 for its local address (addrconf.c, add_v4_addrs)
         automatic = address.scope == "link" or (device and address.address == b"\0" * 12 + device.local)
-        if marks and not address.ours and not automatic:
-            foreign.setdefault(address.interface, []).append(f"{show_address(address.address)}/{address.prefix}")
+        if not automatic:
+            owner = vips if address.ours or not marks else foreign
+            owner.setdefault(address.interface, []).append(f"{show_address(address.address)}/{address.prefix}")
     return Live(
         devices=devices,
         held=frozenset(address.address for address in addresses),
         foreign=foreign,
+        vips=vips,
         listeners=_fou.listeners(task),
     )
 

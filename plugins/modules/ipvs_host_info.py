@@ -112,6 +112,16 @@ sysctls:
   type: dict
   sample:
     net.ipv4.conf.all.arp_ignore: 1
+boot:
+  description:
+    - The C(value) that C(net.ipv4.conf.all.rp_filter) gets at boot by the files of sysctl.d(5), and the C(file) that
+      says so. Left out where no file does.
+  returned: success
+  type: dict
+  sample:
+    net.ipv4.conf.all.rp_filter:
+      value: "2"
+      file: /usr/lib/sysctl.d/50-default.conf
 files:
   description: The files of C(/etc/sysctl.d) and C(/etc/modules-load.d) that the roles of this collection wrote.
   returned: success

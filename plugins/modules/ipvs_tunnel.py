@@ -17,7 +17,8 @@ description:
   - A director packs the packets itself and needs no device. Answers do not go back through the tunnel.
   - Each device it makes carries the alias C(l4lb.ipvs), which C(ip link) shows, and only devices that carry it are ever
     changed or removed.
-  - The VIP is held on such a device, or on any other, with M(l4lb.ipvs.ipvs_vip).
+  - The VIP is held on such a device, or on any other, with M(l4lb.ipvs.ipvs_vip). For VIPs of servers with
+    O(ignore:forward=dr) it also makes dummy devices, which receive nothing and which no other host asks for addresses.
   - Nothing is persistent. Devices made with this module are gone after a reboot.
 extends_documentation_fragment:
   - l4lb.ipvs.attributes
@@ -25,14 +26,15 @@ extends_documentation_fragment:
 options:
   tunnels:
     description:
-      - The tunnels, each a dict. Required, unless O(state=absent) with O(purge=owned) removes all of them.
+      - The devices, each a dict. Required, unless O(state=absent) with O(purge=owned) removes all of them.
       - C(name) (required) is the name of the device, at most 15 characters. With O(state=absent) it is all that is
         needed. The devices that the kernel makes by itself, such as C(tunl0), C(sit0) and C(gre0), are refused.
       - C(type) (required with O(state=present)) is V(ipip) for IP in IP (protocols 4 and 41), V(gre) for GRE (protocol
         47) or V(gue) for GUE over UDP, as the C(tunnel_type) of the server on the director. A V(gue) device receives IP
-        in IP as well, because the kernel unpacks GUE into it.
-      - C(local) (required with O(state=present)) is the address of this host to which the director sends, which is the
-        address of the server there, IPv4 or IPv6.
+        in IP as well, because the kernel unpacks GUE into it. V(dummy) is no tunnel but a place for VIPs, and has no
+        other key than C(name).
+      - C(local) (required with O(state=present), but for V(dummy)) is the address of this host to which the director
+        sends, which is the address of the server there, IPv4 or IPv6.
       - C(remote) is the address of the director, where no other is to be served. Any by default.
       - C(family) is that of the packets inside, V(ipv4), V(ipv6) or V(any), the default. An IPv6 VIP may have servers
         with IPv4 addresses, and the reverse. A V(gre) device takes both, and so only V(any).
@@ -69,7 +71,7 @@ notes:
   - IP in IP and GUE to an IPv4 address are received by a device of the kind C(ipip) with the family V(ipv4), otherwise
     of the kind C(sit), which despite its name takes IPv4 as well; to an IPv6 address, of the kind C(ip6tnl). Their
     kernel modules are C(ipip), C(sit) and C(ip6_tunnel), those for V(gre) C(ip_gre) and C(ip6_gre). V(gue) needs
-    C(fou) besides. RV(kernel_modules) names those of a task. They are loaded when
+    C(fou) besides, V(dummy) C(dummy). RV(kernel_modules) names those of a task. They are loaded when
     they are needed, but not in check mode.
   - Reverse path filtering drops what a tunnel unpacks, because the way back to the client is not the tunnel.
     The greater one of C(rp_filter) of the device and of C(all) has to be 0, or 2 if the device holds a VIP. See
@@ -78,8 +80,8 @@ notes:
     each pair. To receive IP in IP and GUE on one address, make one V(gue) tunnel.
   - Only the state of the device and C(ports) are changed in place. Any other difference is refused, because
     removing and making again would take the VIPs along.
-  - Removing a device that holds addresses of somebody else is refused. VIPs of M(l4lb.ipvs.ipvs_vip) go with it. Before
-    Linux 5.18 the kernel cannot tell them apart, and both go.
+  - Removing a device that holds addresses of somebody else is refused. VIPs of M(l4lb.ipvs.ipvs_vip) go with it, and a
+    warning names them. Before Linux 5.18 the kernel cannot tell them apart, and both go.
   - If a step fails, nothing is removed. The failed task returns RV(ignore:outcome) with the lists C(applied),
     C(failed) (with its reason) and C(not_attempted).
 seealso:
@@ -113,7 +115,13 @@ EXAMPLES = r"""
     address: 192.0.2.10
     interface: ipvs4
 
-- name: Take back every tunnel
+- name: Make a place for the VIPs of direct routing
+  l4lb.ipvs.ipvs_tunnel:
+    tunnels:
+      - name: vips
+        type: dummy
+
+- name: Take back every device
   l4lb.ipvs.ipvs_tunnel:
     state: absent
     purge: owned
@@ -152,7 +160,7 @@ operations:
   sample:
     - add link ipvs4 type sit mode any local 198.51.100.11 remote any up
 diff:
-  description: The tunnel devices of this collection before and after, one per line.
+  description: The tunnel and dummy devices of this collection before and after, one per line.
   returned: in diff mode
   type: dict
   sample:

@@ -11,16 +11,18 @@ The host is what ``l4lb.ipvs.ipvs_host_info`` returns.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 from ..module_utils import _model, _text, _values
 from ..module_utils._errors import BadValue, Findings
 from ..module_utils._model import AF_INET
+from ..module_utils._tunnel import DUMMY
 from . import _returns, _tunnels
 from ._duties import Duty, duties_of, interfaces_of
 from ._marks import traffic_of
-from ._reading import Danger, Network, check_allowances, ip, judge, networks, setting
+from ._reading import Danger, Network, check_allowances, ip, judge, networks, on_link, setting
 from ._resolve import Resolved, one_of_each_family
 
 #: What a user may decide to live with, by the word that says so.
@@ -28,7 +30,7 @@ ALLOWANCES = ("arp", "gateway", "localnode", "management_return")
 ALLOW_OPTION = "ipvs_backend_allow"
 LOOPBACK = "lo"
 #: The only kind of interface besides the loopback that no other host asks for addresses.
-QUIET_KIND = "dummy"
+QUIET_KIND = DUMMY
 #: Answer ARP only for addresses of the interface asked, and ask with an address of the interface asked through
 #: (ip-sysctl.rst). The kernel takes the larger of all's and the interface's value.
 ARP = {"arp_ignore": 1, "arp_announce": 2}
@@ -75,11 +77,11 @@ def backend_plan(
         {LOOPBACK, vip_interface, *(vip["interface"] for vip in vips)}
         | {one["name"] for one in host["interfaces"] if _tunnels.is_ours(one)}
     )
-    tunnels = _tunnels.tunnels(tunnelled, dangers)
+    tunnels = _tunnels.tunnels(tunnelled, dangers) + _dummy(vips, vip_interface, host)
     wanted = {
         **_quiet(duties, vips, found),
-        **_tunnels.filters(tunnelled, vips, {**host["sysctls"], **(sysctls or {})}, dangers),
-        **_unredirected(duties, found),
+        **_tunnels.filters(tunnelled, vips, sysctls or {}, host, dangers),
+        **_unredirected(duties, host["gateways"], found),
         **(sysctls or {}),
     }
     dangers += _tunnels.missing_modules(tunnels, host["modules"])
@@ -145,6 +147,13 @@ def _vips(duties: Sequence[Duty], interface: str) -> list[dict[str, Any]]:
     return [_vip(ip(packed), places[packed]) for packed in sorted(places, key=lambda one: (len(one), one))]
 
 
+def _dummy(vips: Sequence[Mapping[str, Any]], name: str, host: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The dummy of the VIPs as ``ipvs_tunnel`` takes it, where one is used that nobody else has made."""
+    foreign = {LOOPBACK, *(one["name"] for one in host["interfaces"] if not _tunnels.is_ours(one))}
+    used = name not in foreign and any(vip["interface"] == name for vip in vips)
+    return [{"name": name, "type": QUIET_KIND}] if used else []
+
+
 def _vip(address: Any, interface: str) -> dict[str, Any]:
     vip = {"address": str(address), "prefix": address.max_prefixlen, "interface": interface}
     # never a source address of the host's own connections, and never announced
@@ -164,17 +173,28 @@ def _has_ipv4(vips: Sequence[Mapping[str, Any]]) -> bool:
     return any(":" not in vip["address"] for vip in vips)
 
 
-def _unredirected(duties: Sequence[Duty], found: Sequence[Network]) -> dict[str, Any]:
-    """Where answers pass a director in the same subnet, it or another router may tell the host a shorter way, past it.
-    The kernel heeds IPv4 redirects if all's or the interface's value says so (IN_DEV_RX_REDIRECTS, for a host that does
-    not forward), IPv6 ones by the interface's alone.
+def _unredirected(
+    duties: Sequence[Duty], gateways: Sequence[Mapping[str, Any]], found: Sequence[Network]
+) -> dict[str, Any]:
+    """Where answers pass a director in the same subnet, it or another router may tell the host a shorter way, past it,
+    at the interface of the server or at that to the director. The kernel heeds IPv4 redirects if all's or the
+    interface's value says so (IN_DEV_RX_REDIRECTS, for a host that does not forward), IPv6 ones by the interface's
+    alone.
     """
     values = {}
     for version, family in ((4, "ipv4"), (6, "ipv6")):
-        near = interfaces_of([duty for duty in _returns.returning(duties) if duty.family == family], found)
+        back = [duty for duty in _returns.returning(duties) if duty.family == family]
+        near = sorted({*interfaces_of(back, found), *(one for duty in back for one in _ways(duty, gateways, found))})
         everywhere = ["all"] if near and version == 4 else []
         values.update({setting(version, one, "accept_redirects"): 0 for one in everywhere + near})
     return values
+
+
+def _ways(duty: Duty, gateways: Sequence[Mapping[str, Any]], found: Sequence[Network]) -> list[str]:
+    """The interfaces at which the host reaches the director that answers go by."""
+    if duty.via is not None:
+        return on_link(ipaddress.ip_address(duty.via), found)
+    return [one["interface"] for one in gateways if one["family"] == duty.family]
 
 
 def _interface_by_address(duties: Sequence[Duty], found: Sequence[Network]) -> dict[str, str]:
@@ -206,9 +226,8 @@ def _vip_dangers(
     dangers = []
     kinds = {one["name"]: one["kind"] for one in host["interfaces"]}
     used = any(vip["interface"] == vip_interface for vip in vips)
-    if used and vip_interface != LOOPBACK and kinds.get(vip_interface) != QUIET_KIND:
-        what = f"is no {QUIET_KIND} interface" if vip_interface in kinds else "is no interface of this host"
-        dangers.append(Danger(f"ipvs_backend_vip_interface {what} (got {vip_interface!r})"))
+    if used and vip_interface != LOOPBACK and kinds.get(vip_interface, QUIET_KIND) != QUIET_KIND:
+        dangers.append(Danger(f"ipvs_backend_vip_interface is no {QUIET_KIND} interface (got {vip_interface!r})"))
     for vip in vips:
         where = _holders(vip["address"], places, found)
         if where:
@@ -291,7 +310,7 @@ def _unmet(needs: Mapping[str, Any], host: Mapping[str, Any], found: Sequence[Ne
     live = {(str(one.address), one.interface) for one in found}
     (rules, routes), (rules_there, routes_there) = _returns.expected(needs["policies"]), _returns.live(host)
     return [
-        *(f"there is no tunnel {one['name']}" for one in needs["tunnels"] if one["name"] not in names),
+        *(f"there is no {one['type']} device {one['name']}" for one in needs["tunnels"] if one["name"] not in names),
         *(_loud({}, host) if _has_ipv4(needs["vips"]) else ()),
         *(
             f"the VIP {vip['address']} is not on {vip['interface']}"

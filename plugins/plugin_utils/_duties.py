@@ -42,6 +42,11 @@ class Duty(NamedTuple):
         return family_word(self.server.key.address)
 
     @property
+    def via(self) -> Optional[str]:
+        """The address of the director by which the answers of the server go back, where it is told."""
+        return self.return_via.get(len(self.server.key.address))
+
+    @property
     def vips(self) -> tuple[bytes, ...]:
         """The addresses of the service, packed."""
         return self.traffic.addresses if self.traffic else ()

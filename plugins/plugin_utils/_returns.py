@@ -82,22 +82,18 @@ def check(
     return list(dict.fromkeys(dangers + _clashes(duties, told)))
 
 
-def _via(duty: Duty) -> Optional[str]:
-    return duty.return_via.get(len(duty.server.key.address))
-
-
 def _check_gateway(duty: Duty, told: Settings, gateways: Any, connection: Any) -> list[Danger]:
     found = [one["address"] for one in gateways if one["family"] == duty.family]
-    if _via(duty) in found or (_via(duty) is None and any(found)):
+    if duty.via in found or (duty.via is None and any(found)):
         return []
-    wanted = f"the director {_via(duty)}" if _via(duty) else "a director"
+    wanted = f"the director {duty.via}" if duty.via else "a director"
     shown = ", ".join(map(str, found)) or "none"
     text = f"return_path gateway needs {wanted} as the {duty.family} default gateway, which is {shown}"
     return [Danger(text, "gateway")]
 
 
 def _check_via(duty: Duty) -> list[Danger]:
-    if _via(duty):
+    if duty.via:
         return []
     text = f"return_path {duty.return_path} needs an {duty.family} address of the director"
     return [Danger(f"{text}: name it in return_via of the service, or in ipvs_backend_return_via")]
@@ -127,7 +123,7 @@ def _clashes(duties: Sequence[Duty], told: Settings) -> list[Danger]:
     ways: dict[tuple[Any, ...], set[str]] = {}
     for duty in duties:
         if duty.return_path == "policy":
-            ways.setdefault(_selector(duty, told.match), set()).add(_via(duty) or "none")
+            ways.setdefault(_selector(duty, told.match), set()).add(duty.via or "none")
     return [
         Danger(
             f"the answers of {selector[1]} would have to go by {' and '.join(sorted(vias))}: give the services of each "
@@ -153,7 +149,7 @@ def _tables(duties: Sequence[Duty]) -> dict[str, int]:
     """The table of each director, by its address."""
     vias: dict[str, None] = {}
     for duty in duties:
-        via = _via(duty)
+        via = duty.via
         if duty.return_path == "policy" and via:
             vias[via] = None
     return {via: FIRST_TABLE + i for i, via in enumerate(list(vias)[:MAX_TABLES])}
@@ -164,7 +160,7 @@ def policies(duties: Sequence[Duty], told: Settings) -> list[dict[str, Any]]:
     tables = _tables(duties)
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for duty in duties:
-        via = _via(duty)
+        via = duty.via
         if via is None or duty.return_path not in ("route", "policy"):
             continue
         if duty.return_path == "route":
@@ -192,7 +188,7 @@ def connections(duties: Sequence[Duty], told: Settings, interfaces: Mapping[str,
     tables = _tables(duties)
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for duty in duties:
-        via = _via(duty)
+        via = duty.via
         if via is None or duty.return_path != "policy":
             continue
         dummy, address, protocol, port = _selector(duty, told.match)

@@ -27,7 +27,7 @@ DIGITS = {AF_INET: 4, AF_INET6: 6}
 
 
 def is_ours(interface: Mapping[str, Any]) -> bool:
-    """Whether the interface is a tunnel of this collection."""
+    """Whether the interface is a tunnel or dummy of this collection."""
     return bool(interface["alias"].split()[:1] == [MARK])
 
 
@@ -58,38 +58,55 @@ def tunnels(duties: Sequence[Duty], dangers: list[Danger]) -> list[dict[str, Any
 
 
 def missing_modules(wanted: Sequence[Mapping[str, Any]], modules: Mapping[str, str]) -> list[Danger]:
-    """The kernel modules that a tunnel needs and this kernel does not have."""
+    """The kernel modules that a device needs and this kernel does not have."""
     needed: set[str] = set()
     for tunnel in wanted:
-        needed.update(Tunnel(tunnel["name"], tunnel["type"], _values.address(tunnel["local"])).modules)
+        local = _values.address(tunnel["local"]) if "local" in tunnel else b""
+        needed.update(Tunnel(tunnel["name"], tunnel["type"], local).modules)
     return [
         Danger(
-            f"the module {name} is not available in this kernel: install the kernel's modules, or use another tunnel"
+            f"the module {name} is not available in this kernel: install the kernel's modules, "
+            "or use another kind of device"
         )
         for name in sorted(needed - modules.keys())
     ]
 
 
 def filters(
-    duties: Sequence[Duty], vips: Sequence[Mapping[str, Any]], live: Mapping[str, Any], dangers: list[Danger]
+    duties: Sequence[Duty],
+    vips: Sequence[Mapping[str, Any]],
+    given: Mapping[str, Any],
+    host: Mapping[str, Any],
+    dangers: list[Danger],
 ) -> dict[str, int]:
     """The reverse path filters under which tunnelled IPv4 arrives. The way back to the client is never the tunnel, so a
     strict filter drops it; a loose one asks that the device has an address, which is the VIP (fib_frontend.c,
     __fib_validate_source). The kernel takes the larger of all's and the device's value, so that without a VIP of its
-    own a device needs 0 for both.
+    own a device needs 0 for both. Where all's is another, lowering it is left to the user, who is told what sets it:
+    it protects other interfaces too. ``given`` are the user's own sysctls.
     """
     holding = {vip["interface"] for vip in vips if ":" not in vip["address"]}
     values = {}
+    everywhere = setting(4, "all", "rp_filter")
+    strict = _not_zero(everywhere, given, host)
     for name in sorted({device(duty) for duty in duties if duty.service.family == AF_INET}):
         values[setting(4, name, "rp_filter")] = 2 if name in holding else 0
-        everywhere = setting(4, "all", "rp_filter")
-        if name not in holding and live.get(everywhere, 0):
+        if name not in holding and strict:
             text = (
-                f"{everywhere} is {live[everywhere]} and drops what {name} receives, which holds no VIP of its own: "
+                f"{everywhere} {strict}, which drops what {name} receives, for it holds no VIP of its own: "
                 "set it to 0 in ipvs_backend_sysctls, or tunnel to each VIP in one way"
             )
             dangers.append(Danger(text))
     return values
+
+
+def _not_zero(key: str, given: Mapping[str, Any], host: Mapping[str, Any]) -> str:
+    """What makes a sysctl another value than 0, now or at the next boot; empty if nothing does."""
+    if key in given:
+        return f"is {given[key]} in ipvs_backend_sysctls" if str(given[key]) != "0" else ""
+    live, boot = host["sysctls"].get(key, 0), host["boot"].get(key)
+    at_boot = f"{boot['file']} sets it to {boot['value']} at boot" if boot else "no file sets it at boot"
+    return f"is {live} ({at_boot})" if live or (boot and boot["value"] != "0") else ""
 
 
 def clamps(duties: Sequence[Duty], mtus: Mapping[str, int]) -> list[dict[str, Any]]:

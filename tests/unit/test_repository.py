@@ -210,6 +210,27 @@ def test_utility_says_it_is_private(path: Path) -> None:
 # Roles
 
 
+def called(role: str, *files: str) -> list[str]:
+    """The collection's modules that these files of tasks call, in their order."""
+    tasks = [task for file in files for task in yaml.safe_load((ROOT / f"roles/{role}/tasks/{file}.yml").read_text())]
+    return [name for task in tasks for name in task if name.startswith("l4lb.ipvs.")]
+
+
+@pytest.mark.parametrize("removal", ["absent", "purge"])
+def test_a_backend_loses_things_in_the_reverse_order(removal: str) -> None:
+    made = [name for name in called("ipvs_backend", "configure", "run") if name != "l4lb.ipvs.ipvs_host_info"]
+    assert called("ipvs_backend", removal) == made[::-1]
+
+
+def test_a_backend_is_quiet_before_it_has_a_vip() -> None:
+    made = called("ipvs_backend", "configure", "run")
+    assert (
+        made.index("l4lb.ipvs.ipvs_sysctl")
+        < made.index("l4lb.ipvs.ipvs_vip")
+        < made.index("l4lb.ipvs.ipvs_policy_route")
+    )
+
+
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_role_defaults_equal_its_argument_specs(role: Path) -> None:
     defaults = yaml.safe_load((role / "defaults" / "main.yml").read_text()) or {}

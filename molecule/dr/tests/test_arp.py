@@ -109,28 +109,8 @@ def flap(backend):
     backend.check_output(f"sysctl -w {key}=1; ip link set eth1 down; ip link set eth1 up; sysctl -w {key}=0")
 
 
-def keys_of(name):
-    return [f"net.ipv4.conf.{where}.{name}" for where in ("all", "eth1")]
-
-
-def set_sysctl(backend, name, value):
-    backend.check_output(f"sysctl -w {' '.join(f'{key}={value}' for key in keys_of(name))}")
-
-
-@contextlib.contextmanager
-def sysctl(backend, name, value):
-    keys = keys_of(name)
-    before = [backend.check_output(f"sysctl -n {key}") for key in keys]
-    set_sysctl(backend, name, value)
-    try:
-        yield
-    finally:
-        for key, held in zip(keys, before):
-            backend.check_output(f"sysctl -w {key}={held}")
-
-
 def test_without_arp_announce_the_backend_claims_the_vip(scenario, backend):
-    with nodes.capturing(scenario, "lan") as files, sysctl(backend, "arp_announce", 0):
+    with nodes.capturing(scenario, "lan") as files, nodes.lan_sysctl(backend, "arp_announce", 0):
         send_from_the_vip(backend)
     assert captures.claims(files["lan"], VIP)["request", nodes.mac("backend1", "lan")] > 0
 
@@ -139,7 +119,7 @@ def test_a_vip_before_its_sysctls_is_claimed(scenario, backend):
     """The reverse order: a host that answers for addresses of other interfaces, as by default, and the VIP."""
     backend.check_output(f"ip addr del {VIP}/32 dev lo")
     try:
-        with nodes.capturing(scenario, "lan") as files, sysctl(backend, "arp_ignore", 0):
+        with nodes.capturing(scenario, "lan") as files, nodes.lan_sysctl(backend, "arp_ignore", 0):
             backend.check_output(f"ip addr add {VIP}/32 dev lo")
             ask(VIP)
             backend.check_output(f"ip addr del {VIP}/32 dev lo")

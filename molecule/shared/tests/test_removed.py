@@ -52,6 +52,15 @@ def test_is_as_before(part, now, pristine):
         assert now[name][part] == pristine[name][part], name
 
 
+def test_sysctls_that_others_may_rely_on_stay(now, pristine, inventory):
+    # by NAT alone a backend has no VIP to keep quiet about
+    quiet = {"net.ipv4.conf.all.arp_ignore": "1", "net.ipv4.conf.all.arp_announce": "2"}
+    has_vips = any(service["forward"] != "nat" for service in inventory["ipvs_services"])
+    for name in nodes.hosts("ipvs_backends"):
+        live, before = (nodes.sysctls(state[name]["sysctls"]) for state in (now, pristine))
+        assert {key: live[key] for key in quiet} == (quiet if has_vips else {key: before[key] for key in quiet}), name
+
+
 def test_a_second_removal_finds_nothing(scenario):
     absent = {"ipvs_director_state": "absent", "ipvs_backend_state": "absent"}
     run = nodes.playbook(scenario, "l4lb.ipvs.site", "--extra-vars", json.dumps(absent))

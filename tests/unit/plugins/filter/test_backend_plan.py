@@ -30,6 +30,7 @@ HOST: dict[str, Any] = {
     "interfaces": INTERFACES,
     "gateways": [{"family": "ipv4", "address": "198.51.100.1", "interface": "eth0", "protocol": "static"}],
     "sysctls": {},
+    "boot": {},
     "files": [],
     "rules": [],
     "routes": [],
@@ -96,19 +97,35 @@ def test_the_users_sysctls_win() -> None:
     assert plan(WEB, sysctls={"net.ipv4.conf.all.arp_ignore": 2})["sysctls"]["net.ipv4.conf.all.arp_ignore"] == 2
 
 
-def test_a_dummy_may_hold_the_vips() -> None:
-    dummy = {"interfaces": [*INTERFACES, interface("vips", kind="dummy")]}
-    found = plan(WEB, host=dummy, vip_interface="vips")
+DUMMY = {"name": "vips", "type": "dummy"}
+DUMMIES = {"modules": {"dummy": "loadable"}}
+
+
+def test_a_dummy_that_is_not_there_is_made_for_the_vips() -> None:
+    found = plan(WEB, host=DUMMIES, vip_interface="vips")
     assert (found["vips"][0]["interface"], found["problems"]) == ("vips", [])
+    assert found["tunnels"] == [DUMMY]
+    assert "there is no dummy device vips" in found["unmet"]
+    assert [problem.split(" is ")[0] for problem in plan(WEB, vip_interface="vips")["problems"]] == ["the module dummy"]
 
 
-@pytest.mark.parametrize(
-    ("name", "rule"), [("eth0", "is no dummy interface"), ("vips", "is no interface of this host")]
-)
-def test_no_other_interface_may_hold_them(name: str, rule: str) -> None:
-    assert plan(WEB, vip_interface=name, addresses=[RIP])["problems"] == [
-        f"ipvs_backend_vip_interface {rule} (got {name!r})"
-    ]
+@pytest.mark.parametrize(("alias", "tunnels"), [("l4lb.ipvs", [DUMMY]), ("", [])])
+def test_a_dummy_that_is_there_is_ours_only_by_its_mark(alias: str, tunnels: list[object]) -> None:
+    there = {**DUMMIES, "interfaces": [*INTERFACES, interface("vips", (VIP, 32), kind="dummy", alias=alias)]}
+    found = plan(WEB, host=there, vip_interface="vips")
+    assert (found["tunnels"], found["problems"], found["stale"]["tunnels"]) == (tunnels, [], [])
+    for unused in (plan(WEB, host=there), plan(host=there, vip_interface="vips")):
+        assert unused["tunnels"] == []
+        assert unused["stale"]["tunnels"] == [one["name"] for one in tunnels]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("alias", ["", "l4lb.ipvs"])
+def test_no_other_interface_may_hold_them(alias: str) -> None:
+    other = {"interfaces": [interface("lo", *LO), {**ETH0, "alias": alias}]}
+    assert (
+        "ipvs_backend_vip_interface is no dummy interface (got 'eth0')"
+        in (plan(WEB, host=other, vip_interface="eth0", addresses=[RIP])["problems"])
+    )
 
 
 def test_v15_a_director_is_no_backend_of_its_own_service_by_mistake() -> None:
@@ -248,10 +265,38 @@ def test_a_device_without_a_vip_of_its_own_needs_no_filter_anywhere() -> None:
     assert found["vips"][0]["interface"] == "l4lb-gre4"
     assert found["sysctls"]["net.ipv4.conf.l4lb-gre4.rp_filter"] == 2
     assert found["sysctls"]["net.ipv4.conf.l4lb-ipip4.rp_filter"] == 0
-    strict = {**ABLE, "sysctls": {"net.ipv4.conf.all.rp_filter": 2}}
-    (problem,) = plan(*both, host=strict)["problems"]
-    assert problem.startswith("net.ipv4.conf.all.rp_filter is 2 and drops what l4lb-ipip4 receives")
-    assert plan(*both, host=strict, sysctls={"net.ipv4.conf.all.rp_filter": 0})["problems"] == []
+
+
+ALL = "net.ipv4.conf.all.rp_filter"
+BOTH = (TUN, {**tunnelled(tunnel_type="gre"), "port": 81})
+FILE = "/usr/lib/sysctl.d/50-default.conf"
+
+
+@pytest.mark.parametrize(
+    ("live", "boot", "given", "told"),
+    [
+        (2, None, {}, "is 2 (no file sets it at boot)"),
+        (2, "2", {}, f"is 2 ({FILE} sets it to 2 at boot)"),
+        (0, "1", {}, f"is 0 ({FILE} sets it to 1 at boot)"),
+        (1, "0", {}, f"is 1 ({FILE} sets it to 0 at boot)"),
+        (0, None, {ALL: 2}, "is 2 in ipvs_backend_sysctls"),
+    ],
+)
+def test_a_filter_for_all_is_refused_with_what_sets_it(
+    live: int, boot: str | None, given: dict[str, int], told: str
+) -> None:
+    strict = {**ABLE, "sysctls": {ALL: live}, "boot": {ALL: {"value": boot, "file": FILE}} if boot else {}}
+    assert plan(*BOTH, host=strict, sysctls=given)["problems"] == [
+        f"{ALL} {told}, which drops what l4lb-ipip4 receives, for it holds no VIP of its own: "
+        "set it to 0 in ipvs_backend_sysctls, or tunnel to each VIP in one way"
+    ]
+    assert plan(TUN, host=strict, sysctls=given)["problems"] == [], "the device has 2, and the larger counts"
+    for zero in (0, "0"):
+        assert plan(*BOTH, host=strict, sysctls={ALL: zero})["problems"] == []
+
+
+def test_a_file_that_sets_the_filter_for_all_to_nothing_is_no_danger() -> None:
+    assert plan(*BOTH, host={**ABLE, "boot": {ALL: {"value": "0", "file": FILE}}})["problems"] == []
 
 
 def test_what_one_device_cannot_receive_is_refused() -> None:
@@ -288,7 +333,7 @@ def test_a_tunnel_that_no_service_needs_is_stale() -> None:
     found = plan(TUN, host={**ABLE, "interfaces": there, "tables": ["l4lb_mss"]})
     assert found["stale"]["tunnels"] == ["l4lb-gre4"]
     assert found["stale"]["clamps"] == ["l4lb_mss"]
-    assert "there is no tunnel l4lb-ipip4" in found["unmet"]
+    assert "there is no ipip device l4lb-ipip4" in found["unmet"]
 
 
 # return paths
@@ -376,6 +421,31 @@ def test_the_gateway_must_be_the_director_if_it_is_known_else_any() -> None:
     wrong = "return_path gateway needs the director 198.51.100.200 as the ipv4 default gateway, which is 198.51.100.1"
     assert plan(service, **BACK)["problems"] == [f"{wrong} (to accept it, name gateway in ipvs_backend_allow)"]
     assert plan(service, host={"gateways": []})["problems"][0].startswith("return_path gateway needs a director as the")
+
+
+REDIRECTABLE = {"return_via": [VIA, VIA6], "return_to": ["203.0.113.0/24", "2001:db8:113::/64"], "allow": ["gateway"]}
+
+
+@pytest.mark.parametrize("path", ["gateway", "route", "policy"])
+def test_no_redirect_is_heeded_on_any_way_back_that_passes_a_director(path: str) -> None:
+    services = [{**service, "return_path": path} for service in (NAT, NAT6)]
+    four = {f"net.ipv4.conf.{where}.accept_redirects": 0 for where in ("all", "eth0")}
+    six = {"net.ipv6.conf.eth0.accept_redirects": 0}
+    told = [plan(*one, **REDIRECTABLE)["sysctls"] for one in (services, services[:1], services[1:])]
+    assert told == [{**four, **six}, four, six]
+
+
+@pytest.mark.parametrize("path", ["snat", "none"])
+def test_a_director_is_no_way_to_elsewhere_with_source_nat(path: str) -> None:
+    assert plan({**NAT, "return_path": path}, {**NAT6, "return_path": path}, **REDIRECTABLE)["sysctls"] == {}
+
+
+def test_redirects_are_not_heeded_where_the_director_is_reached_either() -> None:
+    away = {"interfaces": [*INTERFACES, interface("eth1", ("192.0.2.129", 25))]}
+    told = {**UNREDIRECTED, "net.ipv4.conf.eth1.accept_redirects": 0}
+    assert plan(NAT, host=away, return_via=["192.0.2.130"])["sysctls"] == told
+    gateway = {**away, "gateways": [{"family": "ipv4", "address": "192.0.2.130", "interface": "eth1", "protocol": ""}]}
+    assert plan({**NAT, "return_path": "gateway"}, host=gateway)["sysctls"] == told
 
 
 def test_routes_are_compared_with_those_that_are_there() -> None:

@@ -103,6 +103,15 @@ def test_a_device_goes_out_and_comes_back(fake: FakeIPRoute, device: Device, dat
         assert kernel.devices() == {"t": device}
 
 
+def test_a_dummy_is_asked_for_by_its_kind_alone(fake: FakeIPRoute) -> None:
+    device = Device("vips", "dummy", alias="l4lb.ipvs", up=True)
+    with TunnelKernel() as kernel:
+        kernel.add_device(device)
+        assert fake.requests[0] == ("add", {"ifname": "vips", "kind": "dummy"})
+        fake.found = [link_message("vips", "dummy", alias="l4lb.ipvs", flags=0x81)]
+        assert kernel.devices() == {"vips": device}
+
+
 def test_other_interfaces_have_no_ends(fake: FakeIPRoute) -> None:
     fake.found = [link_message("eth0", alias="uplink"), link_message("v", "vlan", attribute(1, b"\7\0"))]
     any4 = attribute(2, b"\0" * 4) + attribute(3, b"\0" * 4) + attribute(9, b"\4")

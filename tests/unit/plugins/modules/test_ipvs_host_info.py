@@ -32,6 +32,7 @@ LINKS = [
 def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty host; tests fill the directories of the files they are about."""
     places = (
+        (_host, "ROOT"),
         (_host, "SYS_MODULE"),
         (_host, "LIB_MODULES"),
         (_host, "PROC"),
@@ -149,6 +150,30 @@ def test_sysctls_of_every_interface_are_told(host: Path, read: Callable[..., dic
         "net.ipv4.conf.eth0/5.rp_filter": 2,
         "net.ipv6.conf.eth0/5.accept_ra": 1,
     }
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ({}, None),
+        ({"etc/sysctl.d/10-x.conf": "net.ipv4.ip_forward = 1"}, None),
+        ({"usr/lib/sysctl.d/50-default.conf": "net.ipv4.conf.*.rp_filter = 2\n-net.ipv4.conf.all.rp_filter"}, None),
+        (
+            {
+                "usr/lib/sysctl.d/50-default.conf": "net.ipv4.conf.all.rp_filter = 2",
+                "etc/sysctl.d/99-x.conf": "net/ipv4/conf/all/rp_filter=1",
+            },
+            {"value": "1", "file": "/etc/sysctl.d/99-x.conf"},
+        ),
+    ],
+)
+def test_the_file_that_sets_the_filter_for_all_is_told(
+    host: Path, read: Callable[..., dict[str, Any]], files: dict[str, str], told: object
+) -> None:
+    for path, content in files.items():
+        (host / "ROOT" / path).parent.mkdir(parents=True)
+        (host / "ROOT" / path).write_text(f"{content}\n")
+    assert read()["boot"] == ({"net.ipv4.conf.all.rp_filter": told} if told else {})
 
 
 def test_ways_of_forwarding_are_told(host: Path, read: Callable[..., dict[str, Any]]) -> None:

@@ -64,7 +64,7 @@ class FakeHost:
 
     def add_device(self, device: Device) -> None:
         self._write("add", device.name)
-        ends = [(other.kind, other.local, other.remote) for other in self.table.values()]
+        ends = [(other.kind, other.local, other.remote) for other in self.table.values() if other.kind != "dummy"]
         if device.name in self.table or (device.kind, device.local, device.remote) in ends:
             raise KernelRefused("File exists", errno.EEXIST)
         self.table[device.name] = device
@@ -138,6 +138,7 @@ def ports(host: FakeHost) -> list[tuple[int, str]]:
 IPIP = {"name": "ipvs4", "type": "ipip", "local": LOCAL}
 GRE = {"name": "ipvs-gre", "type": "gre", "local": LOCAL}
 GUE = {"name": "ipvs-gue", "type": "gue", "local": LOCAL, "ports": [6080]}
+DUMMY = {"name": "vips", "type": "dummy"}
 LINE = "ipvs4 type sit mode any local 198.51.100.11 remote any up"
 
 
@@ -184,6 +185,29 @@ def test_each_variant_makes_its_kind(host: FakeHost, run: Any, wish: Any, kind: 
     assert done["operations"][0].startswith(f"add link t {words} local {wish['local']} remote any ")
     assert done["kernel_modules"] == modules
     assert not run(tunnels=done["tunnels"])["changed"]
+
+
+def test_a_dummy_is_made_marked_and_removed_as_a_tunnel_is(host: FakeHost, run: Any) -> None:
+    host.table["dummy0"] = Device("dummy0", "dummy")
+    both = [DUMMY, {**DUMMY, "name": "vips2"}]
+    checked = run(check=True, tunnels=both)
+    assert host.writes == []
+    done = run(tunnels=both)
+    assert done == checked
+    assert host.table["vips"] == Device("vips", "dummy", alias="l4lb.ipvs", up=True)
+    assert done["operations"] == ["add link vips type dummy up", "add link vips2 type dummy up"]
+    assert (done["tunnels"], done["kernel_modules"]) == (both, ["dummy"])
+    assert not run(tunnels=done["tunnels"], purge="owned")["changed"]
+    assert run(tunnels=[DUMMY], purge="owned")["operations"] == ["remove link vips2"]
+    assert run(tunnels=[DUMMY], state="absent")["operations"] == ["remove link vips"]
+    refused = run(tunnels=[{**DUMMY, "name": "dummy0"}])["msg"]
+    assert "tunnels[0].name: is a device of somebody else (kind dummy)" in refused
+
+
+def test_a_tunnel_does_not_become_a_dummy_in_place(host: FakeHost, run: Any) -> None:
+    run(tunnels=[IPIP])
+    refused = run(tunnels=[{**DUMMY, "name": "ipvs4"}])["msg"]
+    assert "tunnels[0].name: exists with another kind, local, protocol: remove the tunnel first" in refused
 
 
 def test_a_remote_and_a_gre_checksum_arrive(host: FakeHost, run: Any) -> None:
@@ -343,15 +367,36 @@ def test_t11_addresses_of_somebody_else_keep_a_device(host: FakeHost, run: Any) 
     ]
     refused = run(tunnels=[IPIP], state="absent")
     assert "tunnels: still holds 192.0.2.66/32, which would go with it" in refused["msg"]
-    host.held.pop()
-    assert run(tunnels=[IPIP], state="absent")["changed"]
+    assert ours(host) == ["ipvs4"]
+
+
+@pytest.mark.parametrize("how", [{"tunnels": [IPIP], "state": "absent"}, {"tunnels": [GRE], "purge": "owned"}])
+def test_t11_vips_of_ours_go_with_a_device_and_are_named(host: FakeHost, run: Any, how: Any) -> None:
+    run(tunnels=[IPIP, GRE])
+    host.held += [
+        Address(ip("192.0.2.10"), "ipvs4", 32),
+        Address(ip("2001:db8:1::10"), "ipvs4", 128),
+        Address(ip("fe80::1"), "ipvs4", 64, scope="link", protocol=2),
+        Address(ip("::198.51.100.11"), "ipvs4", 96, protocol=0),
+        Address(ip("192.0.2.11"), "ipvs-gre", 32),
+    ]
+    checked = run(check=True, **how)
+    done = run(**how)
+    assert done["operations"] == ["remove link ipvs4"]
+    for told in (checked, done):
+        assert told["warnings"] == [
+            "tunnels: still holds 192.0.2.10/32, 2001:db8:1::10/128, removed with it (got 'ipvs4')"
+        ]
+    assert run(**how)["warnings"] == []
 
 
 def test_an_older_kernel_cannot_tell_whose_addresses_they_are(host: FakeHost, run: Any) -> None:
     run(tunnels=[IPIP])
     host.held = [address._replace(protocol=0) for address in host.held]
     host.held.append(Address(ip("192.0.2.10"), "ipvs4", 32, protocol=0))
-    assert run(tunnels=[IPIP], state="absent")["changed"]
+    done = run(tunnels=[IPIP], state="absent")
+    assert done["changed"]
+    assert done["warnings"] == ["tunnels: still holds 192.0.2.10/32, removed with it (got 'ipvs4')"]
 
 
 # failures
@@ -447,7 +492,7 @@ BAD = {
     ),
     "T08-own-address": (one(remote="198.51.100.12"), r"remote: is an address of this host itself"),
     "T09-multicast": (one(remote="224.0.0.1"), r"remote: must be a unicast address"),
-    "unknown-type": (one(type="vxlan"), r"type: must be one of ipip, gre, gue"),
+    "unknown-type": (one(type="vxlan"), r"type: must be one of ipip, gre, gue, dummy"),
     "unknown-family": (one(family="inet"), r"family: must be one of ipv4, ipv6, any"),
     "gre-with-family": ({"tunnels": [{**GRE, "family": "ipv4"}]}, r"family: a gre device takes both families"),
     "gue-without-a-port": ({"tunnels": [{**GUE, "ports": []}]}, r"ports: is required with type gue"),
@@ -455,6 +500,11 @@ BAD = {
     "same-port-twice": ({"tunnels": [{**GUE, "ports": [6080, 6080]}]}, r"ports: must not name a thing twice"),
     "C11-ports-of-another-type": (one(ports=[6080]), r"ports: is for type gue"),
     "C11-checksum-of-another-type": (one(checksum="csum"), r"checksum: is for types gre and gue"),
+    "C11-keys-of-a-tunnel": (
+        {"tunnels": [{**DUMMY, "local": LOCAL, "remote": LOCAL, "family": "ipv4", "checksum": "csum"}]},
+        r"local: is for tunnels: .*remote: is for tunnels: .*family: is for tunnels: .*checksum: is for types gre and",
+    ),
+    "C15-two-dummies-of-a-name": ({"tunnels": [DUMMY, DUMMY]}, r"tunnels\[1\]\.name: duplicate of tunnels\[0\]"),
     "C11-remcsum-of-gre": (
         {"tunnels": [{**GRE, "checksum": "remcsum"}]},
         r"checksum: must be none or csum with type gre",
