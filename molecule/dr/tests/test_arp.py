@@ -68,7 +68,7 @@ def test_f19_nobody_else_claims_a_vip_while_backends_go_and_come(scenario, direc
         for name in nodes.hosts("ipvs_backends"):
             # removal leaves the running values: with them nothing would tell in which order the next run goes on
             for key in ("arp_ignore", "arp_announce"):
-                set_sysctl(nodes.node(name), key, 0)
+                nodes.set_lan_sysctl(nodes.node(name), key, 0)
             forget(name)
         again = nodes.playbook(scenario, "l4lb.ipvs.site", "--limit", "ipvs_backends")
         seconds = time.monotonic() - begin
