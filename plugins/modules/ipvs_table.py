@@ -105,9 +105,11 @@ options:
     choices: [add_service, edit_service, remove_service, add_server, edit_server, remove_server]
     default: [add_service, edit_service, remove_service, add_server, edit_server, remove_server]
 notes:
-  - A result stays small, whatever the table has. It lists 100 operations and the diff of 100 services at most, and
-    RV(counts) counts all of them. A task in check mode that lists the services of one network, with O(scope) on that
-    network, shows its part of a large plan.
+  - A result stays small, whatever the table has. It lists 100 operations at most, and RV(counts) counts all of them.
+    A diff has 100 services and 200 lines on each side at most. A longer one leaves out the servers that stay as they
+    are, and what does not fit is counted. RV(made_direct) alone is never cut, for somebody has to act on each address.
+    A task in check mode that lists the services of one network, with O(scope) on that network, shows its part of a
+    large plan.
 seealso:
   - module: l4lb.ipvs.ipvs_service
   - module: l4lb.ipvs.ipvs_server
@@ -175,7 +177,7 @@ kept_weights:
   sample: ["-t 192.0.2.10:443 -r 198.51.100.11:8443 keeps weight 0 (listed: 1)"]
 made_direct:
   description:
-    - The addresses of the servers that the task takes from C(nat) or C(tun) to C(dr), all of them.
+    - The addresses of the servers that the task takes from C(nat) or C(tun) to C(dr), all of them however many.
     - Old connections keep their way, and can mislead the new ones. The kernel keeps one route with each server, made
       for the first packet after the change. Made for NAT or a tunnel it has no next hop, and the director then looks
       among its neighbours for the VIP itself. That cannot happen while the server has a host route by itself, which

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import json
 from typing import Any
 
 import pytest
@@ -170,6 +171,17 @@ def test_a_large_table_takes_few_sends(run_main: Any, kernel: Kernel) -> None:
     assert len(result["operations"]) == 101
     assert result["operations"][-1] == "... and 1000 more"
     assert not run_main(main, {"services": services})["changed"]
+
+
+@pytest.mark.parametrize(("services", "servers"), [(300, 100), (1, 4000)])
+def test_a_large_table_has_a_small_result(run_main: Any, kernel: Kernel, services: int, servers: int) -> None:
+    held = [{"address": f"2001:db8::{last:x}"} for last in range(1, servers + 1)]
+    params = {
+        "services": [{"address": "2001:db8:1::10", "port": port, "servers": held} for port in range(1, services + 1)]
+    }
+    result = run_main(main, params, check=True)
+    assert result["counts"] == {"add_service": services, "add_server": services * servers}
+    assert len(json.dumps(result)) < 65536
 
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
