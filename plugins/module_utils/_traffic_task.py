@@ -12,7 +12,7 @@ import socket
 from collections.abc import Sequence
 from typing import Any, Callable
 
-from . import _nft_task, _traffic
+from . import _nft_task, _traffic, _values
 from ._errors import Findings
 from ._host import management_connection
 from ._module import Task
@@ -20,13 +20,15 @@ from ._traffic import Traffic, Use
 from ._values import address as parse_address
 from ._values import show_address
 
+FORCE: dict[str, Any] = {"force": {"type": "bool", "default": False}}
+
 # what the tests put a fake in the place of
 interfaces: Callable[[], Sequence[tuple[int, str]]] = socket.if_nameindex
 
 
 def argument_spec(use: Use) -> dict[str, Any]:
     """The options of the module that serves ``use``."""
-    return {**_nft_task.argument_spec(use.option), "force": {"type": "bool", "default": False}}
+    return {**_nft_task.argument_spec(use.option), **FORCE}
 
 
 def body(use: Use, task: Task) -> dict[str, Any]:
@@ -38,8 +40,7 @@ def body(use: Use, task: Task) -> dict[str, Any]:
     listed = _nft_task.listed(task, use.option, functools.partial(_traffic.parse, use), findings)
     if not task.params["force"]:
         _check_management(task, use, listed, findings)
-    elif task.params["state"] == "absent":
-        findings.problem("force", "means nothing with state absent", True)
+    _values.refuse_with_absent(task.params, FORCE, findings)
     _check_interfaces(use, listed, findings)
     task.conclude(findings)
     purpose = _nft_task.Purpose(

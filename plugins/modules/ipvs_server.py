@@ -156,7 +156,7 @@ from ..module_utils._errors import Findings, IpvsError
 from ..module_utils._module import Task, run_module
 from ..module_utils._plan import Plan, plan
 
-ARGUMENT_SPEC = {**_argspec.SERVER, **_argspec.STATE}
+ARGUMENT_SPEC = {**_argspec.SERVER_KEY, **_argspec.SERVER_OPTIONS, **_argspec.STATE}
 
 
 def run(task: Task) -> dict[str, Any]:

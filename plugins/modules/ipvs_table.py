@@ -83,7 +83,7 @@ options:
   keep_weights:
     description:
       - Whether a server that exists keeps its live weight, whatever its C(weight) here; for sites where something
-        else sets weights. RV(kept_weights) tells which.
+        else sets weights. RV(kept_weights) tells which. With O(state=absent) it means nothing, and is refused.
     type: bool
     default: false
   max_removals:
@@ -93,7 +93,7 @@ options:
       - Beyond it the task fails before anything is written, in check mode too, and shows the plan as far as a result
         goes.
       - A purge with nothing listed is likely a mistake, and no share allows it any removal but V(100%).
-      - It does not limit O(state=absent), which names what it removes.
+      - It does not limit O(state=absent), which names what it removes and accepts nothing but the default.
     type: raw
     default: 25%
   allow_actions:

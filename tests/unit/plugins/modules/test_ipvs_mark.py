@@ -20,7 +20,8 @@ def run(run_main: Callable[..., Any], fake_nft: FakeNft, monkeypatch: pytest.Mon
     monkeypatch.setattr(_traffic_task, "interfaces", lambda: [(1, "lo"), (2, "eth0")])
 
     def call(check: bool = False, **params: Any) -> Any:
-        return run_main(ipvs_mark.main, {"purge": "owned", **params}, check=check)
+        purge = {} if "state" in params else {"purge": "owned"}
+        return run_main(ipvs_mark.main, {**purge, **params}, check=check)
 
     return call
 

@@ -19,7 +19,8 @@ def run(run_main: Callable[..., Any], fake_nft: FakeNft, monkeypatch: pytest.Mon
     monkeypatch.setattr(_traffic_task, "management_connection", lambda: {"address": "192.0.2.22", "port": 22})
 
     def call(check: bool = False, **params: Any) -> Any:
-        return run_main(ipvs_notrack.main, {"purge": "owned", **params}, check=check)
+        purge = {} if "state" in params else {"purge": "owned"}
+        return run_main(ipvs_notrack.main, {**purge, **params}, check=check)
 
     return call
 
