@@ -18,6 +18,7 @@ from . import _model, _values
 from ._errors import Findings
 
 STATE: dict[str, Any] = {"state": {"type": "str", "choices": ["present", "absent"], "default": "present"}}
+FORCE: dict[str, Any] = {"force": {"type": "bool", "default": False}}
 SERVICE_KEY: dict[str, Any] = {
     "address": {"type": "str"},
     "port": {"type": "raw"},
@@ -57,7 +58,7 @@ def parse_service(params: Mapping[str, Any], findings: Findings) -> tuple[_model
     written = _values.given(params, [field.name for field in _model.SERVICE_FIELDS])
     parsed = _values.record(_model.SERVICE_FIELDS, written, "", findings) or {}
     key = _model.make_key(parsed, written, "", findings)
-    _values.refuse_with_absent(params, SERVICE_OPTIONS, findings)
+    _values.refuse_with_absent(params, {**SERVICE_OPTIONS, **FORCE}, findings)
     return findings.settled(key), parsed
 
 

@@ -20,6 +20,7 @@ _PRESENT: dict[str, Any] = {
     "purge": {"type": "str", "choices": list(PURGES), "default": "none"},
     "keep_weights": {"type": "bool", "default": False},
     "max_removals": {"type": "raw", "default": "25%"},
+    **_argspec.FORCE,
 }
 TABLE: dict[str, Any] = {
     "services": {"type": "list", "elements": "dict"},

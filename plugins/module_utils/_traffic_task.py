@@ -14,10 +14,9 @@ from typing import Any, Callable
 
 from . import _nft_task, _traffic, _values
 from ._errors import Findings
-from ._host import management_connection
+from ._management import CAPTURES, management_end
 from ._module import Task
 from ._traffic import Traffic, Use
-from ._values import address as parse_address
 from ._values import show_address
 
 FORCE: dict[str, Any] = {"force": {"type": "bool", "default": False}}
@@ -66,12 +65,11 @@ def _check_interfaces(use: Use, listed: Sequence[Traffic], findings: Findings) -
 
 
 def _check_management(task: Task, use: Use, listed: Sequence[Traffic], findings: Findings) -> None:
-    """Refuse to touch the packets of the connection that the task came by. It belongs to the namespace of the host."""
-    connection = None if task.params["netns"] else management_connection()
-    if connection is None:
+    """Refuse to touch the packets of the connection that the task came by."""
+    end = management_end(task.params["netns"])
+    if end is None:
         return
-    address, port = parse_address(connection["address"]), connection["port"]
+    address, port = end
     for i, traffic in enumerate(listed):
         if address in traffic.addresses and traffic.takes(port, "tcp"):
-            rule = "has the address and port through which this task is connected; force accepts it"
-            findings.problem(f"{use.option}[{i}]", rule, f"{show_address(address)} port {port}")
+            findings.problem(f"{use.option}[{i}]", CAPTURES, f"{show_address(address)} port {port}")

@@ -24,6 +24,7 @@ extends_documentation_fragment:
   - l4lb.ipvs.attributes
   - l4lb.ipvs.netns
   - l4lb.ipvs.table
+  - l4lb.ipvs.table.force
 options:
   services:
     description:
@@ -220,6 +221,11 @@ def run(task: Task) -> dict[str, Any]:
             made = plan(table, {}, listed)
         else:
             made = policy.plan(table, listed, register().owned if policy.purge == "owned" else _policy.Owned())
+        added = [operation.key for operation in made.operations if operation.action == "add_service"]
+        if added:
+            from ..module_utils._management import refuse_capture  # most runs add none
+
+            refuse_capture(task, added)
         return policy.checked(made, listed)
 
     keys = listed if policy.purge == "none" else None

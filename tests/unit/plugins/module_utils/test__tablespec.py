@@ -82,11 +82,12 @@ def test_every_problem_is_told_at_once() -> None:
 
 def test_what_is_about_a_table_that_is_there_means_nothing_to_a_removal() -> None:
     with pytest.raises(InvalidInput) as caught:
-        parse(services=[WEB], state="absent", purge="owned", keep_weights=True, max_removals=5)
+        parse(services=[WEB], state="absent", purge="owned", keep_weights=True, max_removals=5, force=True)
     assert caught.value.details["problems"] == [
         "purge: means nothing with state absent (got 'owned')",
         "keep_weights: means nothing with state absent (got True)",
         "max_removals: means nothing with state absent (got 5)",
+        "force: means nothing with state absent (got True)",
     ]
     scope = {"networks": ["192.0.2.0/24"]}
     assert parse(services=[WEB], state="absent", scope=scope, allow_actions=["remove_service"])[0] == [LINE]

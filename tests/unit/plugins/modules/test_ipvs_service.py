@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
+from plugins.module_utils import _management, _module
 from plugins.modules.ipvs_service import main
 from tests.unit.conftest import Machine
 from tests.unit.fake_kernel import Kernel
@@ -205,10 +207,11 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
         ],
     ),
     (
-        {**WEB, "state": "absent", "scheduler": "rr", "one_packet": False},
+        {**WEB, "state": "absent", "scheduler": "rr", "one_packet": False, "force": True},
         [
             "scheduler: means nothing with state absent (got 'rr')",
             "one_packet: means nothing with state absent (got False)",
+            "force: means nothing with state absent (got True)",
         ],
     ),
 ]
@@ -254,6 +257,51 @@ def test_what_is_unwise_warns(run_main: Any, kernel: Kernel) -> None:
         "persistence_netmask: is not a contiguous mask (got '255.0.255.0')",
     ]
     assert kernel.save() == ["-A -t 127.0.0.1:80 -s wlc -p 60 -M 255.0.255.0"]
+
+
+CAPTURES = "has the address and port through which this task is connected; force accepts it"
+
+
+@pytest.mark.parametrize(
+    ("local", "params"),
+    [
+        ("192.0.2.22", {"address": "192.0.2.22", "port": 22}),
+        ("192.0.2.22", {"address": "192.0.2.22", "port": 0, "persistence_timeout": 60}),
+        ("2001:db8::22", {"address": "2001:db8:0::22", "port": 22}),
+    ],
+)
+def test_the_way_in_is_not_taken_unless_it_is_meant(
+    run_main: Any, kernel: Kernel, monkeypatch: pytest.MonkeyPatch, local: str, params: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(_management, "management_connection", lambda: {"address": local, "port": 22})
+    for check in (True, False):
+        refused = run_main(main, params, check=check)
+        assert refused["failed"]
+        assert re.fullmatch(rf"-t \S+: {CAPTURES} \(got '{local} port 22'\)", refused["msg"])
+    assert kernel.writes == []
+    assert not run_main(main, {**params, "force": True})["failed"]
+    # it is there already
+    assert run_main(main, {**params, "scheduler": "rr"})["changed"]
+
+
+@pytest.mark.parametrize(
+    ("local", "params"),
+    [
+        ("192.0.2.22", {"address": "192.0.2.22", "port": 443}),
+        ("192.0.2.22", {"address": "192.0.2.10", "port": 22}),
+        ("192.0.2.22", {"address": "192.0.2.22", "port": 22, "protocol": "udp"}),
+        ("192.0.2.22", {"fwmark": 22, "family": "ipv4"}),
+        ("192.0.2.22", {"address": "192.0.2.22", "port": 22, "netns": "blue"}),
+        # a link-local address has its zone behind it
+        ("fe80::1%eth0", {"address": "2001:db8::22", "port": 22}),
+    ],
+)
+def test_what_is_not_the_way_in_is_added(
+    run_main: Any, kernel: Kernel, monkeypatch: pytest.MonkeyPatch, local: str, params: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(_management, "management_connection", lambda: {"address": local, "port": 22})
+    monkeypatch.setattr(_module, "enter_namespace", lambda dummy: None)
+    assert run_main(main, params)["changed"]
 
 
 def test_a_scheduler_this_kernel_lacks_is_refused(run_main: Any, machine: Machine) -> None:

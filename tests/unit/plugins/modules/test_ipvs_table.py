@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from plugins.module_utils import _management
 from plugins.module_utils._model import Table
 from plugins.module_utils._text import entry_params, table_lines
 from plugins.modules.ipvs_table import main
@@ -285,6 +286,26 @@ def test_what_is_unwise_warns(run_main: Any, kernel: Kernel) -> None:
         " (got 65536)",
         "services[2].servers: every weight is 0: new connections will be refused",
     ]
+
+
+def test_the_way_in_is_not_taken_unless_it_is_meant(
+    run_main: Any, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_management, "management_connection", lambda: {"address": "192.0.2.10", "port": 443})
+    every = {"address": "192.0.2.10", "port": 0, "persistence_timeout": 60}
+    params = {"services": [WEB, DNS, every]}
+    rule = "has the address and port through which this task is connected; force accepts it (got '192.0.2.10 port 443')"
+    for check in (True, False):
+        refused = run_main(main, params, check=check)
+        assert refused["failed"]
+        assert refused["msg"] == f"-t 192.0.2.10:0: {rule}; -t 192.0.2.10:443: {rule}"
+    assert kernel.writes == []
+    assert not run_main(main, {"services": [DNS]})["failed"]
+    assert not run_main(main, {**params, "force": True})["failed"]
+    # what is there already is neither asked about nor in the way of its removal
+    monkeypatch.setattr(_management, "management_connection", None)
+    assert not run_main(main, params)["changed"]
+    assert run_main(main, {"services": [{**WEB, "servers": []}], "state": "absent"})["changed"]
 
 
 def test_a_refusal_of_the_kernel_is_told_with_the_outcome(run_main: Any, kernel: Kernel) -> None:
