@@ -69,7 +69,8 @@ options:
       - What this module adds is recorded in C(/run/l4lb-ipvs) until the next boot, for each network namespace. To
         adopt an identical entry, or to change one, does not make it ours.
       - V(owned) and V(all) are refused where another controller is at work, C(kube-proxy) (its interface
-        C(kube-ipvs0)) or a C(keepalived) that has virtual servers.
+        C(kube-ipvs0)) or a C(keepalived) that has virtual servers. With V(none), a task that changes something there
+        warns of it.
     type: str
     choices: [none, owned, all]
     default: none
@@ -216,6 +217,12 @@ def run(task: Task) -> dict[str, Any]:
         refuse_others()
     register = cache(new_register)
 
+    @cache
+    def look_around() -> None:
+        from ..module_utils._owners import warn_of_others  # most runs change nothing
+
+        warn_of_others(task)
+
     def decide(table: _model.Table) -> Plan:
         if absent:
             made = plan(table, {}, listed)
@@ -226,6 +233,8 @@ def run(task: Task) -> dict[str, Any]:
             from ..module_utils._management import refuse_capture  # most runs add none
 
             refuse_capture(task, added)
+        if made.operations and policy.purge == "none":
+            look_around()
         return policy.checked(made, listed)
 
     keys = listed if policy.purge == "none" else None
