@@ -32,6 +32,8 @@ options:
     description:
       - The address of the server, IPv4 or IPv6. Host names are not resolved.
       - It is of the service's family, except with O(forward=tun).
+      - A loopback address with O(forward=dr) or O(forward=tun) is accepted with a warning. The host serves it
+        itself, by whatever listens on the service's address.
     type: str
     required: true
   port:

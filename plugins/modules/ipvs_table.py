@@ -38,8 +38,8 @@ options:
       - "C(servers): a list of dictionaries of C(address), C(port) (the service's port by default), C(forward),
         C(weight) (1), C(upper_threshold) (0), C(lower_threshold) (0), C(tunnel_type) (V(ipip)), C(tunnel_port) and
         C(tunnel_checksum) (V(none)), as in M(l4lb.ipvs.ipvs_server)."
-      - A service without servers, weights that are all 0, and more weight than V(sh) has slots are accepted with a
-        warning.
+      - A service without servers, weights that are all 0, more weight than V(sh) has slots, and a server with a
+        loopback address by V(dr) or V(tun) are accepted with a warning.
       - Exactly one of O(services) and O(src) is required.
     type: list
     elements: dict
