@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pytest
+import yaml
 
 from plugins.module_utils import _management, _module
 from plugins.modules.ipvs_service import main
@@ -243,6 +244,17 @@ def test_bad_combinations_are_refused_before_anything_is_written(
     result = run_main(main, params, check=check)
     assert (result["failed"], result["msg"]) == (True, "; ".join(problems))
     assert kernel.writes == []
+
+
+def test_a_port_in_the_base_of_60_is_the_number_that_yaml_makes_of_it(run_main: Any, kernel: Kernel) -> None:
+    """Nobody can tell it from one that was written so: the number is told, and taken where it is a port."""
+
+    def run(written: str) -> dict[str, Any]:
+        return run_main(main, yaml.safe_load(f"{{address: 192.0.2.10, port: {written}}}"))
+
+    assert run("22:22")["operations"] == ["-A -t 192.0.2.10:1342 -s wlc"]
+    assert run("22:22:22")["msg"] == "port: must be an integer 0..65535 (got 80542)"
+    assert run("'22:22'")["msg"] == "port: must be a decimal integer 0..65535 (got '22:22')"
 
 
 def test_an_unknown_option_is_refused(refused: Any) -> None:

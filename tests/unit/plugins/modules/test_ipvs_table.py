@@ -319,6 +319,19 @@ def test_a_refusal_of_the_kernel_is_told_with_the_outcome(run_main: Any, kernel:
     assert result["outcome"]["not_attempted"] == []
 
 
+def test_mixed_families_beside_a_sync_daemon_are_told(run_main: Any, kernel: Kernel) -> None:
+    mixed = {"services": [{**WEB, "servers": [{"address": "2001:db8::11", "port": 443, "forward": "tun"}]}]}
+    kernel.sync = True
+    refused = run_main(main, mixed)
+    assert refused["failed"]
+    [failed] = refused["outcome"]["failed"]
+    assert failed["operation"] == "-a -t 192.0.2.10:443 -r [2001:db8::11]:443 -i -w 1 --tun-type ipip"
+    assert "mixed families while a sync daemon runs" in failed["reason"]
+    assert failed["reason"] in refused["msg"]
+    kernel.sync = False
+    assert run_main(main, mixed)["operations"] == [failed["operation"]]
+
+
 def test_a_host_without_ipvs_is_told(run_main: Any, machine: Machine) -> None:
     machine.unload()
     machine.provide([])
