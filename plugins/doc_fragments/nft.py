@@ -20,7 +20,7 @@ options:
     description:
       - What happens to what is in the tables and not listed. V(none) keeps it. V(owned) makes the list the whole truth
         of the tables; an empty list then removes them. V(only) removes what is not listed as V(owned) does, but adds
-        and changes nothing.
+        and changes nothing. With O(state=absent) only V(none) is accepted.
     type: str
     choices: [none, owned, only]
     default: none

@@ -20,6 +20,7 @@ options:
     description:
       - The port of the service, an integer in the range 0 to 65535.
       - V(0) stands for every port and needs O(persistence_timeout).
+      - YAML reads C(22:22) without quotes as a number to the base 60, and the module is given 1342.
     type: raw
   protocol:
     description:

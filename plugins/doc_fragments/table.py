@@ -17,3 +17,16 @@ notes:
     RV(ignore:outcome) with the lists C(applied), C(failed) (each with its reason) and C(not_attempted).
   - After writing, the module reads the table again and fails if the kernel does not hold what it accepted.
 """
+
+    # Of those that add services.
+    FORCE = r"""
+options:
+  force:
+    description:
+      - Add also a service with the address and port through which the task came, or with every port of the address.
+        IPVS takes new connections to it before sshd sees them.
+      - Without it such a service is refused, in check mode too, unless it is there already or goes to another
+        network namespace. With O(state=absent) it means nothing, and is refused.
+    type: bool
+    default: false
+"""

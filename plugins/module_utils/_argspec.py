@@ -11,14 +11,14 @@ Options that the model validates are ``raw`` or plain ``str`` here: AnsibleModul
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from . import _model, _values
 from ._errors import Findings
-from ._values import Field
 
 STATE: dict[str, Any] = {"state": {"type": "str", "choices": ["present", "absent"], "default": "present"}}
+FORCE: dict[str, Any] = {"force": {"type": "bool", "default": False}}
 SERVICE_KEY: dict[str, Any] = {
     "address": {"type": "str"},
     "port": {"type": "raw"},
@@ -34,10 +34,12 @@ SERVICE_OPTIONS: dict[str, Any] = {
     "persistence_engine": {"type": "str"},
     "one_packet": {"type": "raw"},
 }
-SERVER: dict[str, Any] = {
+SERVER_KEY: dict[str, Any] = {
     "service": {"type": "dict", "required": True},
     "address": {"type": "str", "required": True},
     "port": {"type": "raw"},
+}
+SERVER_OPTIONS: dict[str, Any] = {
     "forward": {"type": "str"},
     "weight": {"type": "raw"},
     "upper_threshold": {"type": "raw"},
@@ -46,7 +48,6 @@ SERVER: dict[str, Any] = {
     "tunnel_port": {"type": "raw"},
     "tunnel_checksum": {"type": "str"},
 }
-_SERVER_KEY = ("address", "port")
 
 
 def parse_service(params: Mapping[str, Any], findings: Findings) -> tuple[_model.ServiceKey, dict[str, Any]]:
@@ -57,8 +58,7 @@ def parse_service(params: Mapping[str, Any], findings: Findings) -> tuple[_model
     written = _values.given(params, [field.name for field in _model.SERVICE_FIELDS])
     parsed = _values.record(_model.SERVICE_FIELDS, written, "", findings) or {}
     key = _model.make_key(parsed, written, "", findings)
-    if params["state"] == "absent":
-        _refuse_with_absent(written, _model.OPTION_FIELDS, findings)
+    _values.refuse_with_absent(params, {**SERVICE_OPTIONS, **FORCE}, findings)
     return findings.settled(key), parsed
 
 
@@ -70,13 +70,5 @@ def parse_server(params: Mapping[str, Any], findings: Findings) -> tuple[_model.
     key = _model.parse_key(params["service"], "service", findings)
     written = _values.given(params, [field.name for field in _model.SERVER_FIELDS])
     parsed = _values.record(_model.SERVER_FIELDS, written, "", findings) or {}
-    if params["state"] == "absent":
-        options = [field for field in _model.SERVER_FIELDS if field.name not in _SERVER_KEY]
-        _refuse_with_absent(written, options, findings)
+    _values.refuse_with_absent(params, SERVER_OPTIONS, findings)
     return findings.settled(key), parsed
-
-
-def _refuse_with_absent(written: Mapping[str, Any], options: Sequence[Field], findings: Findings) -> None:
-    for field in options:
-        if field.name in written:
-            findings.problem(field.name, "means nothing with state absent", written[field.name])

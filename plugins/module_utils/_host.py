@@ -16,9 +16,10 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Optional
+from typing import Any
 
 from ._errors import IpvsError
+from ._management import management_connection
 from ._module import Task
 from ._owners import content, owners
 from ._rtnl import PROTOCOL
@@ -334,34 +335,3 @@ def _legacy_forward(task: Task) -> list[dict[str, Any]]:
                 }
             )
     return found
-
-
-# management
-
-
-def management_connection() -> Optional[dict[str, Any]]:
-    """The address and port of this host through which the task came. ``None`` where there is no SSH."""
-    words = _ssh_connection()
-    return {"address": words[2], "port": int(words[3])} if words else None
-
-
-def management_client() -> Optional[dict[str, Any]]:
-    """The address and port from which the task came. ``None`` where there is no SSH."""
-    words = _ssh_connection()
-    return {"address": words[0], "port": int(words[1])} if words else None
-
-
-def _ssh_connection() -> list[str]:
-    """The client's address and port and this host's, from the environment of the SSH session: this process's, or that
-    of the nearest parent that has it (sudo(8) takes it away). Empty where there is no SSH.
-    """
-    process = os.getpid()
-    while process > 1:
-        environment = content(os.path.join(PROC, str(process), "environ")).split("\0")
-        for variable in environment:
-            words = variable.partition("SSH_CONNECTION=")[2].split()
-            if variable.startswith("SSH_CONNECTION=") and len(words) == 4:
-                return words
-        status = re.search(r"^PPid:\s*(\d+)", content(os.path.join(PROC, str(process), "status")), re.M)
-        process = int(status.group(1)) if status else 0
-    return []

@@ -385,6 +385,12 @@ def _check_place(key: ServiceKey, identity: ServerKey, method: int, path: str, f
         findings.problem(
             _at(path, "address"), "must be of its service's family; only forward tun mixes", server_text(identity)
         )
+    if method != _NAT and _values.is_loopback(address):
+        rule = (
+            f"a loopback address is this host, which gets packets by forward {word_of(FORWARDS, method)} "
+            "as they are: a program here must listen on the service's address"
+        )
+        findings.warning(_at(path, "address"), rule, _values.show_address(address))
     if address == key.address and port == key.port:
         findings.problem(_at(path, "address"), "is the service itself", server_text(identity))
 

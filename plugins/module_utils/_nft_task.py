@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable, NamedTuple, Optional, TypeVar
 
-from . import _draft, _kernel, _nft
+from . import _draft, _kernel, _nft, _values
 from ._draft import Draft, Elements
 from ._errors import Findings, IpvsError
 from ._module import Task
@@ -20,6 +20,8 @@ from ._nft import LiveTable, TableName
 
 #: Stands in a diff for a table whose content is not known to be ours.
 CHANGED = "changed by another hand"
+
+PURGE: dict[str, Any] = {"purge": {"type": "str", "choices": ["none", "owned", "only"], "default": "none"}}
 
 T = TypeVar("T")
 
@@ -60,13 +62,14 @@ def argument_spec(option: str) -> dict[str, Any]:
     return {
         option: {"type": "list", "elements": "dict"},
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-        "purge": {"type": "str", "choices": ["none", "owned", "only"], "default": "none"},
+        **PURGE,
     }
 
 
 def listed(task: Task, option: str, parse: Callable[[object, str, Findings], list[T]], findings: Findings) -> list[T]:
     """What the list of the task holds; it is required with state present, and means nothing with absent."""
     given = task.params[option]
+    _values.refuse_with_absent(task.params, PURGE, findings)
     if task.params["state"] == "absent":
         if given is not None:
             findings.problem(option, "means nothing with state absent, which removes every one")

@@ -13,6 +13,7 @@ import re
 import socket
 
 from ._errors import IpvsError
+from ._module import Task
 
 PROC = "/proc"
 KEEPALIVED = "/etc/keepalived"
@@ -37,9 +38,21 @@ def owners() -> list[str]:
 
 def refuse_others() -> None:
     """:raises IpvsError: another program is at work, which would put back what a purge takes away, and the reverse."""
-    found = owners()
+    found = _at_work()
     if found:
-        raise IpvsError(f"a purge is refused: {' and '.join(found)} is at work on the IPVS table of this host")
+        raise IpvsError(f"a purge is refused: {found}")
+
+
+def warn_of_others(task: Task) -> None:
+    """Tell of another program at work, which may take back what the task changes."""
+    found = _at_work()
+    if found:
+        task.warn(f"{found}, and may take back what this task changes")
+
+
+def _at_work() -> str:
+    found = owners()
+    return f"{' and '.join(found)} is at work on the IPVS table of this host" if found else ""
 
 
 def content(path: str) -> str:

@@ -39,6 +39,8 @@ REMOVALS = frozenset(("remove_server", "remove_service"))
 #: More operations, and more services of a diff, than this are counted, not listed: the result of a table of thousands
 #: must stay small.
 MAX_LISTED = 100
+#: More lines of services and servers than this are counted in each side of a diff: one service may have thousands.
+MAX_LINES = 200
 
 
 class Operation(NamedTuple):
@@ -58,19 +60,54 @@ class Plan(NamedTuple):
     operations: tuple[Operation, ...]
 
     def diff(self) -> dict[str, str]:
-        """The services that the plan touches, before and after, in ipvsadm's notation: the first :data:`MAX_LISTED` of
-        them, then on both sides how many more there are.
+        """The services that the plan touches, before and after, in ipvsadm's notation. Where that takes more than
+        :data:`MAX_LINES` lines, the servers that stay as they are go first. What is left out then, both sides leave
+        out, and count in the same words.
         """
         touched = sorted({operation.key for operation in self.operations})
-        shown = touched[:MAX_LISTED]
-        more = f"... and {len(touched) - MAX_LISTED} more services\n" if len(touched) > MAX_LISTED else ""
-        return {"before": _lines(self.current, shown) + more, "after": _lines(self.predicted, shown) + more}
+        shown = {key: self._servers(key) for key in touched[:MAX_LISTED]}
+        if sum(1 + len(servers) for servers in shown.values()) > MAX_LINES:
+            shown = {key: [one for one in servers if self._differs(key, one)] for key, servers in shown.items()}
+        before: list[str] = []
+        after: list[str] = []
+        room, left = MAX_LINES, len(touched)
+        for key, servers in shown.items():
+            if not room:
+                break
+            fitting = servers[: room - 1]
+            more = _more(len(servers) - len(fitting), f"servers of {key_text(key)}")
+            before += _lines(self.current, key, fitting) + more
+            after += _lines(self.predicted, key, fitting) + more
+            room -= 1 + len(fitting)
+            left -= 1
+        more = _more(left, "services")
+        return {"before": _text(before + more), "after": _text(after + more)}
+
+    def _servers(self, key: ServiceKey) -> list[ServerKey]:
+        """The servers that the service has before or after."""
+        return sorted({one for side in (self.current, self.predicted) if key in side for one in side[key].servers})
+
+    def _differs(self, key: ServiceKey, server: ServerKey) -> bool:
+        before, after = (side[key].servers.get(server) if key in side else None for side in self[:2])
+        return before != after
 
 
-def _lines(table: Table, keys: list[ServiceKey]) -> str:
+def _lines(table: Table, key: ServiceKey, servers: Sequence[ServerKey]) -> list[str]:
+    """The service, and those of the servers that it has, one line each."""
     from ._text import entry_lines
 
-    return "".join(f"{line}\n" for key in keys if key in table for line in entry_lines(table[key]))
+    if key not in table:
+        return []
+    service, held = table[key]
+    return entry_lines(Entry(service, {one: held[one] for one in servers if one in held}))
+
+
+def _more(count: int, what: str) -> list[str]:
+    return [f"... and {count} more {what}"] if count else []
+
+
+def _text(lines: Sequence[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
 
 
 def plan(

@@ -14,7 +14,7 @@ from typing import Any, Callable, Optional
 
 from . import _networkd, _route
 from ._errors import Findings, IpvsError, KernelRefused
-from ._host import management_client, management_connection
+from ._management import management_client, management_connection
 from ._module import Task
 from ._route import Flow, Live, Plan, Request, Step, line, policy_params
 from ._rtnl import packed_address

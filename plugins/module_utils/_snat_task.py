@@ -11,13 +11,14 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from . import _nft_task, _snat
+from . import _nft_task, _snat, _values
 from ._errors import Findings, IpvsError
 from ._module import Task
 from ._snat import Flow
 from ._values import show_address
 
-ARGUMENT_SPEC = {**_nft_task.argument_spec("flows"), "forget_untranslated": {"type": "bool", "default": False}}
+FORGET: dict[str, Any] = {"forget_untranslated": {"type": "bool", "default": False}}
+ARGUMENT_SPEC = {**_nft_task.argument_spec("flows"), **FORGET}
 CONNTRACK = "/proc/sys/net/ipv4/vs/conntrack"
 NEEDS_CONNTRACK = "SNAT of IPVS traffic needs net.ipv4.vs.conntrack=1"
 PURPOSE = _nft_task.Purpose(_snat.TABLES, _snat.draft, _snat.read_elements, _snat.lines)
@@ -31,6 +32,7 @@ def body(task: Task) -> dict[str, Any]:
     """
     findings = Findings()
     flows = _nft_task.listed(task, "flows", _snat.parse_flows, findings)
+    _values.refuse_with_absent(task.params, FORGET, findings)
     task.conclude(findings)
     if flows:
         findings = Findings()

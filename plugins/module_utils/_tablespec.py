@@ -16,19 +16,23 @@ from ._policy import ACTION_WORDS, PURGES, Policy, check_scope, limit, parse_sco
 from ._values import Field
 
 _LIMIT_FIELDS = (Field("max_removals", limit),)
+_PRESENT: dict[str, Any] = {
+    "purge": {"type": "str", "choices": list(PURGES), "default": "none"},
+    "keep_weights": {"type": "bool", "default": False},
+    "max_removals": {"type": "raw", "default": "25%"},
+    **_argspec.FORCE,
+}
 TABLE: dict[str, Any] = {
     "services": {"type": "list", "elements": "dict"},
     "src": {"type": "path"},
-    "purge": {"type": "str", "choices": list(PURGES), "default": "none"},
     "scope": {"type": "dict"},
-    "keep_weights": {"type": "bool", "default": False},
-    "max_removals": {"type": "raw", "default": "25%"},
     "allow_actions": {
         "type": "list",
         "elements": "str",
         "choices": list(ACTION_WORDS),
         "default": list(ACTION_WORDS),
     },
+    **_PRESENT,
     **_argspec.STATE,
 }
 
@@ -52,8 +56,7 @@ def parse_table(task: Task) -> tuple[_model.Table, Policy]:
     if params["state"] == "absent":
         # what is legal but unwise in a service does not matter to its removal
         findings.warnings.clear()
-        if params["purge"] != "none":
-            findings.problem("purge", "means nothing with state absent", params["purge"])
+    _values.refuse_with_absent(params, _PRESENT, findings)
     task.conclude(findings)
     allowed = tuple(params["allow_actions"])
     return listed, Policy(params["purge"], scope, params["keep_weights"], limits["max_removals"], allowed)

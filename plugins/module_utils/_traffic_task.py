@@ -12,13 +12,14 @@ import socket
 from collections.abc import Sequence
 from typing import Any, Callable
 
-from . import _nft_task, _traffic
+from . import _nft_task, _traffic, _values
 from ._errors import Findings
-from ._host import management_connection
+from ._management import CAPTURES, management_end
 from ._module import Task
 from ._traffic import Traffic, Use
-from ._values import address as parse_address
 from ._values import show_address
+
+FORCE: dict[str, Any] = {"force": {"type": "bool", "default": False}}
 
 # what the tests put a fake in the place of
 interfaces: Callable[[], Sequence[tuple[int, str]]] = socket.if_nameindex
@@ -26,7 +27,7 @@ interfaces: Callable[[], Sequence[tuple[int, str]]] = socket.if_nameindex
 
 def argument_spec(use: Use) -> dict[str, Any]:
     """The options of the module that serves ``use``."""
-    return {**_nft_task.argument_spec(use.option), "force": {"type": "bool", "default": False}}
+    return {**_nft_task.argument_spec(use.option), **FORCE}
 
 
 def body(use: Use, task: Task) -> dict[str, Any]:
@@ -38,8 +39,7 @@ def body(use: Use, task: Task) -> dict[str, Any]:
     listed = _nft_task.listed(task, use.option, functools.partial(_traffic.parse, use), findings)
     if not task.params["force"]:
         _check_management(task, use, listed, findings)
-    elif task.params["state"] == "absent":
-        findings.problem("force", "means nothing with state absent", True)
+    _values.refuse_with_absent(task.params, FORCE, findings)
     _check_interfaces(use, listed, findings)
     task.conclude(findings)
     purpose = _nft_task.Purpose(
@@ -65,12 +65,11 @@ def _check_interfaces(use: Use, listed: Sequence[Traffic], findings: Findings) -
 
 
 def _check_management(task: Task, use: Use, listed: Sequence[Traffic], findings: Findings) -> None:
-    """Refuse to touch the packets of the connection that the task came by. It belongs to the namespace of the host."""
-    connection = None if task.params["netns"] else management_connection()
-    if connection is None:
+    """Refuse to touch the packets of the connection that the task came by."""
+    end = management_end(task.params["netns"])
+    if end is None:
         return
-    address, port = parse_address(connection["address"]), connection["port"]
+    address, port = end
     for i, traffic in enumerate(listed):
         if address in traffic.addresses and traffic.takes(port, "tcp"):
-            rule = "has the address and port through which this task is connected; force accepts it"
-            findings.problem(f"{use.option}[{i}]", rule, f"{show_address(address)} port {port}")
+            findings.problem(f"{use.option}[{i}]", CAPTURES, f"{show_address(address)} port {port}")

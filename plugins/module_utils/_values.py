@@ -278,3 +278,12 @@ def records(value: object, path: str, findings: Findings, limit: int) -> Sequenc
 def given(params: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """The options among ``names`` that the task sets: AnsibleModule fills the others with ``None``."""
     return {name: params[name] for name in names if params[name] is not None}
+
+
+def refuse_with_absent(params: Mapping[str, Any], options: Mapping[str, Any], findings: Findings) -> None:
+    """Report each of ``options``, of AnsibleModule's spec, that a task with state absent sets: all are about what is to
+    be there.
+    """
+    for name, spec in options.items():
+        if params["state"] == "absent" and params[name] != spec.get("default"):
+            findings.problem(name, "means nothing with state absent", params[name])

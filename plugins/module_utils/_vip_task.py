@@ -15,10 +15,9 @@ from typing import Any, Callable
 
 from . import _arp, _vip
 from ._errors import Findings, IpvsError, KernelRefused
-from ._host import management_connection
+from ._management import management_end
 from ._module import Task
 from ._rtnl import Address, Link, Rtnl
-from ._values import address as parse_address
 from ._values import show_address
 from ._vip import Live, Plan, Request, Step, address_line, address_params
 
@@ -71,8 +70,7 @@ def read_live(kernel: Any, netns: object) -> Live:
     """What the host has that bears on addresses."""
     links: dict[str, Link] = kernel.links()
     addresses: list[Address] = kernel.addresses()
-    # a connection belongs to the namespace it came in by
-    connection = None if netns else management_connection()
+    end = management_end(netns)
     return Live(
         links=links,
         addresses=addresses,
@@ -82,7 +80,7 @@ def read_live(kernel: Any, netns: object) -> Live:
             name for name, link in links.items() if link.on_segment and link.up and not _effective(name, "arp_ignore")
         ),
         without_ipv6=frozenset(name for name in links if _setting("ipv6", name, "disable_ipv6") != 0),
-        management=parse_address(connection["address"]) if connection else b"",
+        management=end[0] if end else b"",
     )
 
 

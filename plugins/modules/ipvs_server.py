@@ -32,6 +32,8 @@ options:
     description:
       - The address of the server, IPv4 or IPv6. Host names are not resolved.
       - It is of the service's family, except with O(forward=tun).
+      - A loopback address with O(forward=dr) or O(forward=tun) is accepted with a warning. The host serves it
+        itself, by whatever listens on the service's address.
     type: str
     required: true
   port:
@@ -156,7 +158,7 @@ from ..module_utils._errors import Findings, IpvsError
 from ..module_utils._module import Task, run_module
 from ..module_utils._plan import Plan, plan
 
-ARGUMENT_SPEC = {**_argspec.SERVER, **_argspec.STATE}
+ARGUMENT_SPEC = {**_argspec.SERVER_KEY, **_argspec.SERVER_OPTIONS, **_argspec.STATE}
 
 
 def run(task: Task) -> dict[str, Any]:

@@ -21,6 +21,7 @@ extends_documentation_fragment:
   - l4lb.ipvs.service.options
   - l4lb.ipvs.netns
   - l4lb.ipvs.table
+  - l4lb.ipvs.table.force
 options:
   state:
     description:
@@ -97,7 +98,7 @@ from ..module_utils._errors import Findings
 from ..module_utils._module import Task, run_module
 from ..module_utils._plan import Plan, plan
 
-ARGUMENT_SPEC = {**_argspec.SERVICE_KEY, **_argspec.SERVICE_OPTIONS, **_argspec.STATE}
+ARGUMENT_SPEC = {**_argspec.SERVICE_KEY, **_argspec.SERVICE_OPTIONS, **_argspec.FORCE, **_argspec.STATE}
 
 
 def run(task: Task) -> dict[str, Any]:
@@ -110,6 +111,10 @@ def run(task: Task) -> dict[str, Any]:
         live = table.get(key)
         service = _model.make_service(key, options, live.service if live else None, "", findings)
         task.conclude(findings)
+        if live is None:
+            from ..module_utils._management import refuse_capture  # most runs add none
+
+            refuse_capture(task, [key])
         return plan(table, {key: _model.Entry(service, {})})
 
     register = new_register if task.params["state"] == "absent" else None

@@ -38,7 +38,7 @@ options:
         again while one of them is remembered gets no answer.
       - Give it once the servers are in the IPVS table with O(ignore:forward=nat). What is forgotten is tracked anew
         with its next packet.
-      - Connections to a service with C(fwmark) are not looked for.
+      - Connections to a service with C(fwmark) are not looked for. With O(state=absent) it is refused.
     type: bool
     default: false
 requirements:

@@ -24,6 +24,7 @@ extends_documentation_fragment:
   - l4lb.ipvs.attributes
   - l4lb.ipvs.netns
   - l4lb.ipvs.table
+  - l4lb.ipvs.table.force
 options:
   services:
     description:
@@ -37,8 +38,8 @@ options:
       - "C(servers): a list of dictionaries of C(address), C(port) (the service's port by default), C(forward),
         C(weight) (1), C(upper_threshold) (0), C(lower_threshold) (0), C(tunnel_type) (V(ipip)), C(tunnel_port) and
         C(tunnel_checksum) (V(none)), as in M(l4lb.ipvs.ipvs_server)."
-      - A service without servers, weights that are all 0, and more weight than V(sh) has slots are accepted with a
-        warning.
+      - A service without servers, weights that are all 0, more weight than V(sh) has slots, and a server with a
+        loopback address by V(dr) or V(tun) are accepted with a warning.
       - Exactly one of O(services) and O(src) is required.
     type: list
     elements: dict
@@ -68,7 +69,8 @@ options:
       - What this module adds is recorded in C(/run/l4lb-ipvs) until the next boot, for each network namespace. To
         adopt an identical entry, or to change one, does not make it ours.
       - V(owned) and V(all) are refused where another controller is at work, C(kube-proxy) (its interface
-        C(kube-ipvs0)) or a C(keepalived) that has virtual servers.
+        C(kube-ipvs0)) or a C(keepalived) that has virtual servers. With V(none), a task that changes something there
+        warns of it.
     type: str
     choices: [none, owned, all]
     default: none
@@ -83,7 +85,7 @@ options:
   keep_weights:
     description:
       - Whether a server that exists keeps its live weight, whatever its C(weight) here; for sites where something
-        else sets weights. RV(kept_weights) tells which.
+        else sets weights. RV(kept_weights) tells which. With O(state=absent) it means nothing, and is refused.
     type: bool
     default: false
   max_removals:
@@ -93,7 +95,7 @@ options:
       - Beyond it the task fails before anything is written, in check mode too, and shows the plan as far as a result
         goes.
       - A purge with nothing listed is likely a mistake, and no share allows it any removal but V(100%).
-      - It does not limit O(state=absent), which names what it removes.
+      - It does not limit O(state=absent), which names what it removes and accepts nothing but the default.
     type: raw
     default: 25%
   allow_actions:
@@ -105,9 +107,11 @@ options:
     choices: [add_service, edit_service, remove_service, add_server, edit_server, remove_server]
     default: [add_service, edit_service, remove_service, add_server, edit_server, remove_server]
 notes:
-  - A result stays small, whatever the table has. It lists 100 operations and the diff of 100 services at most, and
-    RV(counts) counts all of them. A task in check mode that lists the services of one network, with O(scope) on that
-    network, shows its part of a large plan.
+  - A result stays small, whatever the table has. It lists 100 operations at most, and RV(counts) counts all of them.
+    A diff has 100 services and 200 lines on each side at most. A longer one leaves out the servers that stay as they
+    are, and what does not fit is counted. RV(made_direct) alone is never cut, for somebody has to act on each address.
+    A task in check mode that lists the services of one network, with O(scope) on that network, shows its part of a
+    large plan.
 seealso:
   - module: l4lb.ipvs.ipvs_service
   - module: l4lb.ipvs.ipvs_server
@@ -175,7 +179,7 @@ kept_weights:
   sample: ["-t 192.0.2.10:443 -r 198.51.100.11:8443 keeps weight 0 (listed: 1)"]
 made_direct:
   description:
-    - The addresses of the servers that the task takes from C(nat) or C(tun) to C(dr), all of them.
+    - The addresses of the servers that the task takes from C(nat) or C(tun) to C(dr), all of them however many.
     - Old connections keep their way, and can mislead the new ones. The kernel keeps one route with each server, made
       for the first packet after the change. Made for NAT or a tunnel it has no next hop, and the director then looks
       among its neighbours for the VIP itself. That cannot happen while the server has a host route by itself, which
@@ -213,11 +217,24 @@ def run(task: Task) -> dict[str, Any]:
         refuse_others()
     register = cache(new_register)
 
+    @cache
+    def look_around() -> None:
+        from ..module_utils._owners import warn_of_others  # most runs change nothing
+
+        warn_of_others(task)
+
     def decide(table: _model.Table) -> Plan:
         if absent:
             made = plan(table, {}, listed)
         else:
             made = policy.plan(table, listed, register().owned if policy.purge == "owned" else _policy.Owned())
+        added = [operation.key for operation in made.operations if operation.action == "add_service"]
+        if added:
+            from ..module_utils._management import refuse_capture  # most runs add none
+
+            refuse_capture(task, added)
+        if made.operations and policy.purge == "none":
+            look_around()
         return policy.checked(made, listed)
 
     keys = listed if policy.purge == "none" else None

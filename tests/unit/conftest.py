@@ -14,7 +14,7 @@ import hypothesis
 import pytest
 from ansible.module_utils import basic
 
-from plugins.module_utils import _client, _kernel, _module, _owners
+from plugins.module_utils import _client, _kernel, _management, _module, _owners
 from tests.unit.fake_kernel import SCHEDULERS, Kernel
 from tests.unit.fake_nft import FakeNft
 
@@ -119,7 +119,8 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
     monkeypatch.setattr(_kernel, "SYS_MODULE", str(machine.sys))
     monkeypatch.setattr(_kernel, "LIB_MODULES", str(tmp_path / "modules"))
     monkeypatch.setattr(_owners, "KEEPALIVED", str(tmp_path / "keepalived"))
-    monkeypatch.setattr(_owners, "PROC", str(tmp_path / "proc"))
+    for one in (_owners, _management):
+        monkeypatch.setattr(one, "PROC", str(tmp_path / "proc"))
     monkeypatch.setattr(_module.Task, "run", lambda dummy, argv, data=None: machine.run(argv, data))
     return machine
 

@@ -164,6 +164,7 @@ class Kernel:
         self.engines = {"sip"}
         self.capable = True
         self.ipv6 = True
+        self.sync = False  # a sync daemon runs
         self.old = False  # knows no tunnel attributes, ignores them without an error
         self.lie = False  # accepts every write and stores nothing
         self.silent = False  # takes requests and never answers
@@ -339,7 +340,7 @@ class Kernel:
                 number_of(told[14], "!H") if 14 in told else 0,
                 number_of(told[15], "=H") if 15 in told else 0,
             )
-        refuse_if(family != service_key[0] and forward & 7 != 2, errno.EINVAL)
+        refuse_if(family != service_key[0] and (self.sync or forward & 7 != 2), errno.EINVAL)
         refuse_if(weight >= 2**31 or lower > upper, errno.ERANGE)
         refuse_if(tunnel[0] == 1 and not tunnel[1], errno.EINVAL)
         if command == "NEW_DEST":

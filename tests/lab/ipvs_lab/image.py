@@ -49,6 +49,7 @@ PACKAGES = (
     "python3",
     "python3-apt",
     "python3-pyroute2",
+    "python3-yaml",
     "strace",
     "sudo",
     "systemd-sysv",

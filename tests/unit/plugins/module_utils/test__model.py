@@ -557,6 +557,18 @@ def test_broken_rules_of_lists_are_told(services: Any, problems: list[str]) -> N
             {**VIP, "servers": [{**RIP, "weight": 65536}]},
             ["servers[0].weight: is above 65535, the most that ipvsadm restores (got 65536)"],
         ),
+        *(
+            (
+                {**service, "servers": [{"address": address, "forward": forward}]},
+                [
+                    f"servers[0].address: a loopback address is this host, which gets packets by forward {forward} as "
+                    f"they are: a program here must listen on the service's address (got '{address}')"
+                ]
+                * (forward != "nat"),
+            )
+            for service, address in ((VIP, "127.0.0.2"), (VIP6, "::1"))
+            for forward in ("dr", "tun", "nat")
+        ),
         (VIP, ["servers: no servers: connections will be refused"]),
         ({**VIP, "servers": []}, ["servers: no servers: connections will be refused"]),
         ({**VIP, "servers": [{**RIP, "weight": 0}]}, ["servers: every weight is 0: new connections will be refused"]),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from plugins.module_utils._errors import Findings
 from plugins.module_utils._model import Entry, Server, Table, parse_services
-from plugins.module_utils._plan import REMOVALS, Operation, Plan, operation_line, plan
+from plugins.module_utils._plan import MAX_LINES, REMOVALS, Operation, Plan, operation_line, plan
 from plugins.module_utils._text import table_lines
 from tests.unit import strategies
 
@@ -110,6 +110,33 @@ def test_the_diff_shows_the_services_that_change() -> None:
     other = "-a -t 192.0.2.10:80 -r 198.51.100.12:80 -m -w 1\n"
     assert found.diff() == {"before": before.format(1) + other, "after": before.format(2) + other}
     assert plan({}, {}).diff() == {"before": "", "after": ""}
+
+
+def test_a_long_diff_leaves_out_what_stays_and_counts_the_rest() -> None:
+    def farm(port: int, count: int, weight: int) -> dict[str, Any]:
+        servers = [{"address": f"198.51.100.{last}", "weight": 1} for last in range(1, count + 1)]
+        servers[-1]["weight"] = weight
+        return {**WEB, "port": port, "servers": servers}
+
+    edited = plan(table(*(farm(port, 100, 1) for port in (80, 81))), table(*(farm(port, 100, 5) for port in (80, 81))))
+    for side, weight in (("before", 1), ("after", 5)):
+        assert edited.diff()[side].splitlines() == [
+            line
+            for port in (80, 81)
+            for line in (
+                f"-A -t 192.0.2.10:{port} -s wlc",
+                f"-a -t 192.0.2.10:{port} -r 198.51.100.100:{port} -m -w {weight}",
+            )
+        ]
+
+    added = plan(table(farm(80, 1, 1)), table(*(farm(port, 150, 1) for port in range(80, 85)))).diff()
+    shown = added["after"].splitlines()
+    assert shown[0] == added["before"].splitlines()[0] == "-A -t 192.0.2.10:80 -s wlc"
+    assert [line for line in shown if line.startswith("-A")] == [shown[0], "-A -t 192.0.2.10:81 -s wlc"]
+    left = ["... and 101 more servers of -t 192.0.2.10:81", "... and 3 more services"]
+    assert len(shown) == MAX_LINES + len(left)
+    assert shown[-2:] == left
+    assert added["before"].splitlines() == [shown[0], *left]
 
 
 def test_a_drain_is_told_from_an_edit() -> None:

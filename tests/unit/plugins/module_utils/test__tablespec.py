@@ -76,7 +76,21 @@ def test_every_problem_is_told_at_once() -> None:
         "max_removals: must be a decimal integer 0..2147483647 (got 'half')",
         "services: a listed service is outside of scope (got '-t 192.0.2.10:80')",
         "purge: means nothing with state absent (got 'all')",
+        "max_removals: means nothing with state absent (got 'half')",
     ]
+
+
+def test_what_is_about_a_table_that_is_there_means_nothing_to_a_removal() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse(services=[WEB], state="absent", purge="owned", keep_weights=True, max_removals=5, force=True)
+    assert caught.value.details["problems"] == [
+        "purge: means nothing with state absent (got 'owned')",
+        "keep_weights: means nothing with state absent (got True)",
+        "max_removals: means nothing with state absent (got 5)",
+        "force: means nothing with state absent (got True)",
+    ]
+    scope = {"networks": ["192.0.2.0/24"]}
+    assert parse(services=[WEB], state="absent", scope=scope, allow_actions=["remove_service"])[0] == [LINE]
 
 
 def test_a_bad_scope_blames_no_service() -> None:

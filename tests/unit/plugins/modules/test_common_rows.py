@@ -212,6 +212,19 @@ TASKS = {
         for name in ("ipvs_policy_route", "ipvs_mark", "ipvs_connmark", "ipvs_notrack")
     },
     **{
+        f"C12-purge-{name}": (
+            name,
+            {"state": "absent", "purge": "owned"},
+            r"purge: means nothing with state absent \(got 'owned'\)",
+        )
+        for name in ("ipvs_snat", "ipvs_mark", "ipvs_connmark", "ipvs_notrack", "ipvs_mss")
+    },
+    "C12-forget": (
+        "ipvs_snat",
+        {"state": "absent", "forget_untranslated": True},
+        r"forget_untranslated: means nothing with state absent \(got True\)",
+    ),
+    **{
         f"C12-list-{name}": (name, {"state": "absent"}, f"^{SUBJECTS[name].option}: means nothing with state absent")
         for name in ("ipvs_snat", "ipvs_mark", "ipvs_connmark", "ipvs_notrack", "ipvs_mss")
     },

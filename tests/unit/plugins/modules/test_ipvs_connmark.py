@@ -9,18 +9,19 @@ from typing import Any, Callable
 
 import pytest
 
-from plugins.module_utils import _traffic_task
+from plugins.module_utils import _management, _traffic_task
 from plugins.modules import ipvs_connmark
 from tests.unit.fake_nft import FakeNft
 
 
 @pytest.fixture
 def run(run_main: Callable[..., Any], fake_nft: FakeNft, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    monkeypatch.setattr(_traffic_task, "management_connection", lambda: {"address": "198.51.100.11", "port": 22})
+    monkeypatch.setattr(_management, "management_connection", lambda: {"address": "198.51.100.11", "port": 22})
     monkeypatch.setattr(_traffic_task, "interfaces", lambda: [(1, "eth1")])
 
     def call(check: bool = False, **params: Any) -> Any:
-        return run_main(ipvs_connmark.main, {"purge": "owned", **params}, check=check)
+        purge = {} if "state" in params else {"purge": "owned"}
+        return run_main(ipvs_connmark.main, {**purge, **params}, check=check)
 
     return call
 

@@ -10,7 +10,7 @@ from typing import Any, Callable
 
 import pytest
 
-from plugins.module_utils import _host, _module, _owners
+from plugins.module_utils import _host, _management, _module, _owners
 from plugins.modules import ipvs_host_info
 
 LINKS = [
@@ -38,6 +38,7 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         (_host, "PROC"),
         (_host, "ETC"),
         (_owners, "PROC"),
+        (_management, "PROC"),
         (_owners, "KEEPALIVED"),
     )
     for module, name in places:
@@ -332,7 +333,7 @@ def test_keepalived_owns_the_table_if_it_runs_with_virtual_servers(host: Path) -
 
 
 def test_the_way_in_is_found_at_the_nearest_parent_that_knows_it(host: Path) -> None:
-    assert _host.management_connection() is _host.management_client() is None
+    assert _management.management_connection() is _management.management_client() is None
     for process, parent, environment in (
         (os.getpid(), 70, "PATH=/bin\0"),
         (70, 60, "A=b\0SSH_CONNECTION=203.0.113.9 50000 192.0.2.1 22\0"),
@@ -342,5 +343,5 @@ def test_the_way_in_is_found_at_the_nearest_parent_that_knows_it(host: Path) -> 
         directory.mkdir()
         (directory / "environ").write_text(environment)
         (directory / "status").write_text(f"Name:\tx\nPPid:\t{parent}\n")
-    assert _host.management_connection() == {"address": "192.0.2.1", "port": 22}
-    assert _host.management_client() == {"address": "203.0.113.9", "port": 50000}
+    assert _management.management_connection() == {"address": "192.0.2.1", "port": 22}
+    assert _management.management_client() == {"address": "203.0.113.9", "port": 50000}

@@ -9,18 +9,19 @@ from typing import Any, Callable
 
 import pytest
 
-from plugins.module_utils import _kernel, _traffic, _traffic_task
+from plugins.module_utils import _kernel, _management, _traffic, _traffic_task
 from plugins.modules import ipvs_mark
 from tests.unit.fake_nft import FakeNft
 
 
 @pytest.fixture
 def run(run_main: Callable[..., Any], fake_nft: FakeNft, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    monkeypatch.setattr(_traffic_task, "management_connection", lambda: {"address": "192.0.2.22", "port": 22})
+    monkeypatch.setattr(_management, "management_connection", lambda: {"address": "192.0.2.22", "port": 22})
     monkeypatch.setattr(_traffic_task, "interfaces", lambda: [(1, "lo"), (2, "eth0")])
 
     def call(check: bool = False, **params: Any) -> Any:
-        return run_main(ipvs_mark.main, {"purge": "owned", **params}, check=check)
+        purge = {} if "state" in params else {"purge": "owned"}
+        return run_main(ipvs_mark.main, {**purge, **params}, check=check)
 
     return call
 
@@ -157,7 +158,7 @@ def test_n15_the_connection_of_the_task_is_not_taken(fake_nft: FakeNft, run: Any
 
 
 def test_without_a_connection_there_is_none_to_take(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_traffic_task, "management_connection", lambda: None)
+    monkeypatch.setattr(_management, "management_connection", lambda: None)
     assert not run(marks=[{**MARK, "addresses": ["192.0.2.22"], "ports": [22]}])["failed"]
 
 

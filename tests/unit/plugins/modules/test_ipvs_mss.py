@@ -17,7 +17,8 @@ from tests.unit.fake_nft import FakeNft
 @pytest.fixture
 def run(run_main: Callable[..., Any], fake_nft: FakeNft) -> Callable[..., Any]:
     def call(check: bool = False, **params: Any) -> Any:
-        return run_main(ipvs_mss.main, {"purge": "owned", **params}, check=check)
+        purge = {} if "state" in params else {"purge": "owned"}
+        return run_main(ipvs_mss.main, {**purge, **params}, check=check)
 
     return call
 

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
+import yaml
 
+from plugins.module_utils import _management, _module
 from plugins.modules.ipvs_service import main
 from tests.unit.conftest import Machine
 from tests.unit.fake_kernel import Kernel
@@ -205,10 +208,11 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
         ],
     ),
     (
-        {**WEB, "state": "absent", "scheduler": "rr", "one_packet": False},
+        {**WEB, "state": "absent", "scheduler": "rr", "one_packet": False, "force": True},
         [
             "scheduler: means nothing with state absent (got 'rr')",
             "one_packet: means nothing with state absent (got False)",
+            "force: means nothing with state absent (got True)",
         ],
     ),
 ]
@@ -242,6 +246,17 @@ def test_bad_combinations_are_refused_before_anything_is_written(
     assert kernel.writes == []
 
 
+def test_a_port_in_the_base_of_60_is_the_number_that_yaml_makes_of_it(run_main: Any, kernel: Kernel) -> None:
+    """Nobody can tell it from one that was written so: the number is told, and taken where it is a port."""
+
+    def run(written: str) -> dict[str, Any]:
+        return run_main(main, yaml.safe_load(f"{{address: 192.0.2.10, port: {written}}}"))
+
+    assert run("22:22")["operations"] == ["-A -t 192.0.2.10:1342 -s wlc"]
+    assert run("22:22:22")["msg"] == "port: must be an integer 0..65535 (got 80542)"
+    assert run("'22:22'")["msg"] == "port: must be a decimal integer 0..65535 (got '22:22')"
+
+
 def test_an_unknown_option_is_refused(refused: Any) -> None:
     assert "Unsupported parameters" in refused(main, {**WEB, "shceduler": "rr"})
     assert "Unsupported parameters" in refused(main, {**WEB, "servers": []})
@@ -254,6 +269,51 @@ def test_what_is_unwise_warns(run_main: Any, kernel: Kernel) -> None:
         "persistence_netmask: is not a contiguous mask (got '255.0.255.0')",
     ]
     assert kernel.save() == ["-A -t 127.0.0.1:80 -s wlc -p 60 -M 255.0.255.0"]
+
+
+CAPTURES = "has the address and port through which this task is connected; force accepts it"
+
+
+@pytest.mark.parametrize(
+    ("local", "params"),
+    [
+        ("192.0.2.22", {"address": "192.0.2.22", "port": 22}),
+        ("192.0.2.22", {"address": "192.0.2.22", "port": 0, "persistence_timeout": 60}),
+        ("2001:db8::22", {"address": "2001:db8:0::22", "port": 22}),
+    ],
+)
+def test_the_way_in_is_not_taken_unless_it_is_meant(
+    run_main: Any, kernel: Kernel, monkeypatch: pytest.MonkeyPatch, local: str, params: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(_management, "management_connection", lambda: {"address": local, "port": 22})
+    for check in (True, False):
+        refused = run_main(main, params, check=check)
+        assert refused["failed"]
+        assert re.fullmatch(rf"-t \S+: {CAPTURES} \(got '{local} port 22'\)", refused["msg"])
+    assert kernel.writes == []
+    assert not run_main(main, {**params, "force": True})["failed"]
+    # it is there already
+    assert run_main(main, {**params, "scheduler": "rr"})["changed"]
+
+
+@pytest.mark.parametrize(
+    ("local", "params"),
+    [
+        ("192.0.2.22", {"address": "192.0.2.22", "port": 443}),
+        ("192.0.2.22", {"address": "192.0.2.10", "port": 22}),
+        ("192.0.2.22", {"address": "192.0.2.22", "port": 22, "protocol": "udp"}),
+        ("192.0.2.22", {"fwmark": 22, "family": "ipv4"}),
+        ("192.0.2.22", {"address": "192.0.2.22", "port": 22, "netns": "blue"}),
+        # a link-local address has its zone behind it
+        ("fe80::1%eth0", {"address": "2001:db8::22", "port": 22}),
+    ],
+)
+def test_what_is_not_the_way_in_is_added(
+    run_main: Any, kernel: Kernel, monkeypatch: pytest.MonkeyPatch, local: str, params: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(_management, "management_connection", lambda: {"address": local, "port": 22})
+    monkeypatch.setattr(_module, "enter_namespace", lambda dummy: None)
+    assert run_main(main, params)["changed"]
 
 
 def test_a_scheduler_this_kernel_lacks_is_refused(run_main: Any, machine: Machine) -> None:

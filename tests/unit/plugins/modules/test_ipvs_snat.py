@@ -77,7 +77,8 @@ def conntrack(nft: FakeNft, monkeypatch: pytest.MonkeyPatch) -> FakeConntrack:
 @pytest.fixture
 def run(run_main: Callable[..., Any]) -> Callable[..., Any]:
     def call(check: bool = False, **params: Any) -> Any:
-        return run_main(ipvs_snat.main, {"purge": "owned", **params}, check=check)
+        purge = {} if "state" in params else {"purge": "owned"}
+        return run_main(ipvs_snat.main, {**purge, **params}, check=check)
 
     return call
 

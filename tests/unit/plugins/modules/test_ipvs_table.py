@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import errno
+import json
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from plugins.module_utils import _management
 from plugins.module_utils._model import Table
 from plugins.module_utils._text import entry_params, table_lines
 from plugins.modules.ipvs_table import main
@@ -172,6 +174,17 @@ def test_a_large_table_takes_few_sends(run_main: Any, kernel: Kernel) -> None:
     assert not run_main(main, {"services": services})["changed"]
 
 
+@pytest.mark.parametrize(("services", "servers"), [(300, 100), (1, 4000)])
+def test_a_large_table_has_a_small_result(run_main: Any, kernel: Kernel, services: int, servers: int) -> None:
+    held = [{"address": f"2001:db8::{last:x}"} for last in range(1, servers + 1)]
+    params = {
+        "services": [{"address": "2001:db8:1::10", "port": port, "servers": held} for port in range(1, services + 1)]
+    }
+    result = run_main(main, params, check=True)
+    assert result["counts"] == {"add_service": services, "add_server": services * servers}
+    assert len(json.dumps(result)) < 65536
+
+
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(strategies.related_tables())
 def test_any_table_becomes_what_is_wanted(run_main: Any, machine: Machine, tables: tuple[Table, Table]) -> None:
@@ -275,6 +288,26 @@ def test_what_is_unwise_warns(run_main: Any, kernel: Kernel) -> None:
     ]
 
 
+def test_the_way_in_is_not_taken_unless_it_is_meant(
+    run_main: Any, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_management, "management_connection", lambda: {"address": "192.0.2.10", "port": 443})
+    every = {"address": "192.0.2.10", "port": 0, "persistence_timeout": 60}
+    params = {"services": [WEB, DNS, every]}
+    rule = "has the address and port through which this task is connected; force accepts it (got '192.0.2.10 port 443')"
+    for check in (True, False):
+        refused = run_main(main, params, check=check)
+        assert refused["failed"]
+        assert refused["msg"] == f"-t 192.0.2.10:0: {rule}; -t 192.0.2.10:443: {rule}"
+    assert kernel.writes == []
+    assert not run_main(main, {"services": [DNS]})["failed"]
+    assert not run_main(main, {**params, "force": True})["failed"]
+    # what is there already is neither asked about nor in the way of its removal
+    monkeypatch.setattr(_management, "management_connection", None)
+    assert not run_main(main, params)["changed"]
+    assert run_main(main, {"services": [{**WEB, "servers": []}], "state": "absent"})["changed"]
+
+
 def test_a_refusal_of_the_kernel_is_told_with_the_outcome(run_main: Any, kernel: Kernel) -> None:
     kernel.refuse = {1: errno.EINVAL}
     result = run_main(main, {"services": [WEB]})
@@ -284,6 +317,19 @@ def test_a_refusal_of_the_kernel_is_told_with_the_outcome(run_main: Any, kernel:
     assert result["outcome"]["applied"] == [added[0], added[2]]
     assert [one["operation"] for one in result["outcome"]["failed"]] == [added[1]]
     assert result["outcome"]["not_attempted"] == []
+
+
+def test_mixed_families_beside_a_sync_daemon_are_told(run_main: Any, kernel: Kernel) -> None:
+    mixed = {"services": [{**WEB, "servers": [{"address": "2001:db8::11", "port": 443, "forward": "tun"}]}]}
+    kernel.sync = True
+    refused = run_main(main, mixed)
+    assert refused["failed"]
+    [failed] = refused["outcome"]["failed"]
+    assert failed["operation"] == "-a -t 192.0.2.10:443 -r [2001:db8::11]:443 -i -w 1 --tun-type ipip"
+    assert "mixed families while a sync daemon runs" in failed["reason"]
+    assert failed["reason"] in refused["msg"]
+    kernel.sync = False
+    assert run_main(main, mixed)["operations"] == [failed["operation"]]
 
 
 def test_a_host_without_ipvs_is_told(run_main: Any, machine: Machine) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Callable
 
 import pytest
 
-from plugins.module_utils import _module, _ownership
+from plugins.module_utils import _module, _owners, _ownership
 from plugins.modules.ipvs_server import main as server_main
 from plugins.modules.ipvs_service import main as service_main
 from plugins.modules.ipvs_table import main
@@ -430,8 +430,20 @@ def test_no_purge_beside_another_controller(
     request.getfixturevalue(controller)
     for purge in ("owned", "all"):
         assert refuses([WEB], purge=purge)["msg"].startswith(f"a purge is refused: {named}")
-    assert changed(run([WEB], purge="none")) == WEB_LINES
-    assert changed(run([WEB], state="absent")) == ["-D -t 192.0.2.10:80"]
+    for options, operations in (({"purge": "none"}, WEB_LINES), ({"state": "absent"}, ["-D -t 192.0.2.10:80"])):
+        result = run([WEB], **options)
+        assert changed(result) == operations
+        [warning] = result["warnings"]
+        assert warning.startswith(named)
+        assert warning.endswith(" is at work on the IPVS table of this host, and may take back what this task changes")
+
+
+def test_a_run_that_changes_nothing_does_not_look_for_another_controller(
+    run: Any, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel.restore("\n".join(WEB_LINES))
+    monkeypatch.setattr(_owners, "owners", None)
+    assert changed(run([WEB])) == []
 
 
 def test_a_keepalived_without_virtual_servers_is_no_controller(run: Any, keepalived: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Callable, Optional
 
 import pytest
 
-from plugins.module_utils import _arp, _vip_task
+from plugins.module_utils import _arp, _management, _vip_task
 from plugins.module_utils._errors import Forbidden, KernelRefused
 from plugins.module_utils._rtnl import (
     FOREVER,
@@ -165,7 +165,7 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Host:
     monkeypatch.setattr(_vip_task, "PROC_NET", str(tmp_path / "sysctl"))
     monkeypatch.setattr(_vip_task, "open_kernel", lambda: made.kernel)
     monkeypatch.setattr(_vip_task, "open_packets", lambda: made.packets)
-    monkeypatch.setattr(_vip_task, "management_connection", lambda: {"address": "198.51.100.10", "port": 22})
+    monkeypatch.setattr(_management, "management_connection", lambda: {"address": "198.51.100.10", "port": 22})
     monkeypatch.setattr(_vip_task, "DAD_INTERVAL", 0)
     return made
 
@@ -521,13 +521,13 @@ def test_an_address_gone_meanwhile_is_no_failure(host: Host, run: Any) -> None:
 
 def test_v11_removing_the_address_of_the_connection_is_refused(host: Host, run: Any, monkeypatch: Any) -> None:
     run(**VIP)
-    monkeypatch.setattr(_vip_task, "management_connection", lambda: {"address": "192.0.2.10", "port": 22})
+    monkeypatch.setattr(_management, "management_connection", lambda: {"address": "192.0.2.10", "port": 22})
     for params in ({**VIP, "state": "absent"}, {"state": "absent", "purge": "owned"}):
         for check in (True, False):
             assert "this task is connected through it" in run(check=check, **params)["msg"]
     assert ours(host) == [("192.0.2.10", "eth0", 32)]
     assert run(**VIP, prefix=24)["changed"]
-    monkeypatch.setattr(_vip_task, "management_connection", lambda: None)
+    monkeypatch.setattr(_management, "management_connection", lambda: None)
     assert run(**VIP, state="absent")["changed"]
 
 
