@@ -36,10 +36,9 @@ ACTIONS = (
     "remove_service",
 )
 REMOVALS = frozenset(("remove_server", "remove_service"))
-#: More operations, and more services of a diff, than this are counted, not listed: the result of a table of thousands
-#: must stay small.
+#: More operations than this are counted, not listed: the result of a table of thousands must stay small.
 MAX_LISTED = 100
-#: More lines of services and servers than this are counted in each side of a diff: one service may have thousands.
+#: So are more services and servers than these lines on each side of a diff.
 MAX_LINES = 200
 
 
@@ -65,7 +64,7 @@ class Plan(NamedTuple):
         out, and count in the same words.
         """
         touched = sorted({operation.key for operation in self.operations})
-        shown = {key: self._servers(key) for key in touched[:MAX_LISTED]}
+        shown = {key: self._servers(key) for key in touched[:MAX_LINES]}
         if sum(1 + len(servers) for servers in shown.values()) > MAX_LINES:
             shown = {key: [one for one in servers if self._differs(key, one)] for key, servers in shown.items()}
         before: list[str] = []

@@ -108,10 +108,10 @@ options:
     default: [add_service, edit_service, remove_service, add_server, edit_server, remove_server]
 notes:
   - A result stays small, whatever the table has. It lists 100 operations at most, and RV(counts) counts all of them.
-    A diff has 100 services and 200 lines on each side at most. A longer one leaves out the servers that stay as they
-    are, and what does not fit is counted. RV(made_direct) alone is never cut, for somebody has to act on each address.
-    A task in check mode that lists the services of one network, with O(scope) on that network, shows its part of a
-    large plan.
+    A diff has 200 lines of services and servers on each side at most. A longer one leaves out the servers that stay as
+    they are, and what does not fit is counted. RV(made_direct) alone is never cut, for somebody has to act on each
+    address. A task in check mode that lists the services of one network, with O(scope) on that network, shows its part
+    of a large plan.
 seealso:
   - module: l4lb.ipvs.ipvs_service
   - module: l4lb.ipvs.ipvs_server
