@@ -192,7 +192,7 @@ operations:
   sample: ["-A -t 192.0.2.10:443 -s mh -b mh-port", "-a -t 192.0.2.10:443 -r 198.51.100.11:8443 -m -w 1"]
 """
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from ..module_utils import _model, _policy, _tablespec
@@ -211,7 +211,8 @@ def run(task: Task) -> dict[str, Any]:
         from ..module_utils._owners import refuse_others
 
         refuse_others()
-    register = cache(new_register)
+    keys = listed if policy.purge == "none" else None
+    register = cache(partial(new_register, keys))
 
     def decide(table: _model.Table) -> Plan:
         if absent:
@@ -220,9 +221,10 @@ def run(task: Task) -> dict[str, Any]:
             made = policy.plan(table, listed, register().owned if policy.purge == "owned" else _policy.Owned())
         return policy.checked(made, listed)
 
-    keys = listed if policy.purge == "none" else None
     result = converge(task, lambda client: client.table(keys), decide, register)
     told = result.pop("plan")
+    if policy.purge != "none" and not task.check_mode:
+        register().strike(told.predicted)
     result["counts"] = _policy.counts(told)
     result["made_direct"] = _policy.made_direct(told)
     if policy.keep_weights:
