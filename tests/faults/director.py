@@ -77,6 +77,7 @@ class Director:
         variables: str = "{}",
         interpreter: str | None = COUNTING,
         groups: dict[str, dict[str, Any]] | None = None,
+        check: bool = False,
     ) -> Play:
         """Run a playbook, by its name or as its content. ``variables`` are YAML; ``groups`` maps the names of more
         groups to their hosts with their variables; without ``interpreter`` Ansible looks for one.
@@ -95,7 +96,7 @@ class Director:
         self.lab.ssh(f": > {STARTS}")
         begin = time.monotonic()
         done = subprocess.run(
-            ["ansible-playbook", "-i", "inventory.yml", "-e", "@variables.yml", playbook],
+            ["ansible-playbook", "-i", "inventory.yml", "-e", "@variables.yml", playbook, *["--check"] * check],
             cwd=self._place,
             env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "false"},
             stdout=subprocess.PIPE,
