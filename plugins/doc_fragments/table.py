@@ -14,7 +14,8 @@ notes:
   - The kernel module C(ip_vs) is loaded if need be. In check mode nothing is loaded, and the task is planned against
     an empty table with a warning.
   - When the kernel refuses an operation, nothing that would be removed later is removed. The failed task returns
-    RV(ignore:outcome) with the lists C(applied), C(failed) (each with its reason) and C(not_attempted).
+    RV(ignore:outcome) with the lists C(applied), C(failed) (each with its reason), C(not_attempted) and C(unknown). The
+    last are those of which nobody knows, for the kernel's answer was lost; the same task tells when it is run again.
   - After writing, the module reads the table again and fails if the kernel does not hold what it accepted.
 """
 

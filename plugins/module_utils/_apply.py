@@ -10,9 +10,10 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Optional, Protocol
 
 from ._encode import write_request
+from ._errors import IpvsError
 from ._model import AF_INET6, Service
 from ._plan import REMOVALS, Operation, Plan, operation_line
 from ._wire import Request
@@ -26,11 +27,15 @@ class Writer(Protocol):
 
 
 class Outcome(NamedTuple):
-    """What became of a plan's operations; ``failed`` pairs each with its errno."""
+    """What became of a plan's operations; ``failed`` pairs each with its errno. Where the session has ``broken`` off,
+    nobody knows how far the kernel got with the ``unknown`` ones, but every step of a plan is safe to stop at.
+    """
 
     applied: tuple[Operation, ...]
     failed: tuple[tuple[Operation, int], ...]
     not_attempted: tuple[Operation, ...]
+    unknown: tuple[Operation, ...] = ()
+    broken: Optional[IpvsError] = None
 
     def result(self) -> dict[str, list[Any]]:
         """The outcome as a module returns it, operations in ipvsadm's notation."""
@@ -41,6 +46,7 @@ class Outcome(NamedTuple):
                 for operation, number in self.failed
             ],
             "not_attempted": [operation_line(operation) for operation in self.not_attempted],
+            "unknown": [operation_line(operation) for operation in self.unknown],
         }
 
     @property
@@ -64,12 +70,13 @@ def apply(plan: Plan, writer: Writer) -> Outcome:
         removing = remaining[0].action in REMOVALS
         step = [operation for operation in remaining if (operation.action in REMOVALS) == removing]
         written = writer.write(_request(operation) for operation in step)
-        sent = step[: written.attempted]
-        failed = tuple((sent[index], number) for index, number in sorted(written.errors.items()))
-        applied += [operation for index, operation in enumerate(sent) if index not in written.errors]
-        remaining = remaining[len(sent) :]
-        if failed:
-            return Outcome(tuple(applied), failed, tuple(remaining))
+        sent = written.answered + written.unknown
+        answered, unknown = step[: written.answered], step[written.answered : sent]
+        failed = tuple((answered[index], number) for index, number in sorted(written.errors.items()))
+        applied += [operation for index, operation in enumerate(answered) if index not in written.errors]
+        remaining = remaining[sent:]
+        if failed or written.broken:
+            return Outcome(tuple(applied), failed, tuple(remaining), tuple(unknown), written.broken)
     return Outcome(tuple(applied), (), ())
 
 

@@ -19,7 +19,7 @@ from ._client import Client
 from ._errors import Findings, IpvsError
 from ._model import Server, Service, ServiceKey, Table
 from ._ownership import Register
-from ._plan import Operation, Plan, capped, listed, operation_line
+from ._plan import Operation, Plan, capped, operation_line
 from ._text import server_line, service_line
 
 
@@ -29,7 +29,7 @@ def carry_out(
     """Carry out the plan -> the plan that was carried out in the end, and all operations that were applied. Where
     another writer gets in between, ``decide`` makes the next plan.
 
-    :raises IpvsError: something failed; its details say what was applied, what failed and what was not attempted.
+    :raises IpvsError: something failed; its details say what became of the operations.
     """
     applied: list[Operation] = []
     for last in (False, False, True):
@@ -37,12 +37,12 @@ def carry_out(
         if not plan.operations:
             break
         if register:
-            register.claim(plan.operations)
-        outcome = _sent(plan, client)
+            register.claim(plan)
+        outcome = apply(plan, client)
         applied += outcome.applied
         if register:
             register.settle(outcome)
-        if outcome.failed and (last or not outcome.raced):
+        if outcome.broken or (outcome.failed and (last or not outcome.raced)):
             raise _failure(outcome._replace(applied=tuple(applied)), plan)
         with _after(applied):
             if not outcome.failed:
@@ -59,15 +59,6 @@ def _after(applied: Sequence[Operation]) -> Iterator[None]:
         yield
     except IpvsError as error:
         error.details.update(changed=bool(applied), outcome=_told(Outcome(tuple(applied), (), ())))
-        raise
-
-
-def _sent(plan: Plan, client: Client) -> Outcome:
-    try:
-        return apply(plan, client)
-    except IpvsError as error:
-        # the session broke off: nobody knows how far the kernel got, but every step of the plan is safe to stop at
-        error.details.update(changed=True, diff=plan.diff(), operations=listed(plan.operations))
         raise
 
 
@@ -91,14 +82,13 @@ def check_modules(plan: Plan) -> None:
 
 def _failure(outcome: Outcome, plan: Plan) -> IpvsError:
     result = _told(outcome)
-    first = result["failed"][0]
-    more = f" (and {len(outcome.failed) - 1} more)" if len(outcome.failed) > 1 else ""
-    return IpvsError(
-        f"the kernel refused {first['operation']}: {first['reason']}{more}",
-        changed=bool(outcome.applied),
-        diff=plan.diff(),
-        outcome=result,
-    )
+    error = outcome.broken
+    if error is None:
+        first = result["failed"][0]
+        more = f" (and {len(outcome.failed) - 1} more)" if len(outcome.failed) > 1 else ""
+        error = IpvsError(f"the kernel refused {first['operation']}: {first['reason']}{more}")
+    error.details.update(changed=bool(outcome.applied or outcome.unknown), diff=plan.diff(), outcome=result)
+    return error
 
 
 def _told(outcome: Outcome) -> dict[str, list[Any]]:

@@ -39,10 +39,14 @@ _SO_RCVBUFFORCE = 33  # asm-generic/socket.h; Python has no name for it
 
 
 class Written(NamedTuple):
-    """What became of a sequence of requests: how many were sent, and the errno of each that failed, by its index."""
+    """What became of a sequence of requests: how many were answered, and the errno of each that failed, by its index.
+    Where the session broke off, of how many more nobody knows, and why.
+    """
 
-    attempted: int
+    answered: int
     errors: dict[int, int]
+    unknown: int = 0
+    broken: Optional[IpvsError] = None
 
 
 #: The counts that ``_statistics`` decodes, of a service (without a server key) or of one of its servers.
@@ -202,15 +206,18 @@ class Client:
     # writing
 
     def write(self, requests: Iterable[_wire.Request]) -> Written:
-        """Send the requests in order, in batches. A batch with an error is the last one."""
+        """Send the requests in order, in batches. A batch with an error, or without an answer, is the last one."""
         source = iter(requests)
-        attempted = 0
+        answered = 0
         while batch := list(islice(source, BATCH)):
-            errors = self._write_batch(batch)
-            start, attempted = attempted, attempted + len(batch)
+            try:
+                errors = self._write_batch(batch)
+            except IpvsError as error:
+                return Written(answered, {}, len(batch), error)
+            start, answered = answered, answered + len(batch)
             if errors:
-                return Written(attempted, {start + index: number for index, number in errors.items()})
-        return Written(attempted, {})
+                return Written(answered, {start + index: number for index, number in errors.items()})
+        return Written(answered, {})
 
     def _write_batch(self, batch: Sequence[_wire.Request]) -> dict[int, int]:
         first = self._sequence + 1

@@ -8,13 +8,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from . import _kernel
 from ._client import READINGS, Client
 from ._errors import IpvsError, Unavailable
-from ._model import Table
+from ._model import ServiceKey, Table
 from ._module import Task
 from ._plan import REMOVALS, Operation, Plan, listed
 
@@ -40,11 +40,13 @@ def session(task: Task) -> Iterator[Optional[Client]]:
         yield client
 
 
-def new_register() -> Register:
-    """The record of what is ours, imported here: a run that neither adds nor purges does without."""
+def new_register(keys: Optional[Container[ServiceKey]] = None) -> Register:
+    """The record of what is ours, for a run that looks at the services ``keys``, or at all. Imported here: a run that
+    neither adds, removes nor purges does without.
+    """
     from ._ownership import Register
 
-    return Register()
+    return Register(keys)
 
 
 def converge(
@@ -58,7 +60,7 @@ def converge(
     in between, it reads and decides again. With a ``register`` what is added becomes ours. It is written down
     before it is added, so that a run that dies leaves nothing behind that no later run would know for its own.
 
-    :raises IpvsError: something failed; its details say what was applied, what failed and what was not attempted.
+    :raises IpvsError: something failed; its details say what became of the operations.
     """
     applied: list[Operation] = []
     with session(task) as client:

@@ -11,20 +11,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 from typing import Any, Optional
 
 from . import _module
 from ._apply import Outcome, raced
 from ._errors import Forbidden, IpvsError
-from ._model import Server, ServerKey, ServiceKey
-from ._plan import Operation
+from ._model import Server, ServerKey, ServiceKey, Table
+from ._plan import Operation, Plan
 from ._policy import Owned
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
-def _joined(owned: Owned, added: Iterable[Operation]) -> Owned:
+def _joined(owned: Owned, added: Sequence[Operation]) -> Owned:
     """``owned`` and what the operations add."""
     services = (one.key for one in added if one.action == "add_service")
     servers = ((one.key, one.after.key) for one in added if isinstance(one.after, Server))
@@ -47,9 +47,12 @@ def _without(owned: Owned, operations: Iterable[Operation]) -> Owned:
 
 
 class Register:
-    """The file that holds :class:`Owned` for one network namespace, readable by root only."""
+    """The file that holds :class:`Owned` for one network namespace, readable by root only. A run looks at the services
+    ``keys``, or without them at all.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, keys: Optional[Container[ServiceKey]] = None) -> None:
+        self._keys = keys
         self.path = os.path.join(_module.STATE_DIR, f"{_module.namespace_id()}.owned")
         self._owned: Optional[Owned] = None
 
@@ -63,19 +66,41 @@ class Register:
             self._owned = self._load()
         return self._owned
 
-    def claim(self, operations: Iterable[Operation]) -> None:
-        """Write down what ``operations`` are about to add as ours."""
-        added = [operation for operation in operations if operation.before is None]
-        if added:
-            self._store(_joined(self.owned, added))
+    def claim(self, plan: Plan) -> None:
+        """Write down what ``plan`` is about to add as ours, and strike out what its reading shows to be gone. One that
+        only edits does without the record.
+        """
+        if any(one.before is None or one.after is None for one in plan.operations):
+            added = [one for one in plan.operations if one.before is None]
+            self._store(_joined(self._live(plan.current), added))
+
+    def strike(self, table: Table) -> None:
+        """Strike out what is not in ``table``: if it comes back, another has made it."""
+        self._store(self._live(table))
 
     def settle(self, outcome: Outcome) -> None:
-        """Strike out what was removed, what was claimed and not added, and what came or went by another's hand."""
+        """Strike out what was removed, what was claimed and not added, and what came or went by another's hand. What
+        nobody knows the outcome of is left to the next reading.
+        """
         lost = [one for one in outcome.applied if one.after is None]
         lost += [one for one in outcome.not_attempted if one.before is None]
         lost += [one for one, number in outcome.failed if one.before is None or raced(one, number)]
         if lost:
             self._store(_without(self.owned, lost))
+
+    def _live(self, table: Table) -> Owned:
+        """What is ours, as far as it is in ``table`` or of a service that this run does not look at."""
+
+        def seen(key: ServiceKey) -> bool:
+            return self._keys is None or key in self._keys
+
+        services = {key for key in self.owned.services if key not in table and seen(key)}
+        servers = {
+            (key, one)
+            for key, one in self.owned.servers
+            if (key not in table or one not in table[key].servers) and seen(key)
+        }
+        return Owned(self.owned.services - services, self.owned.servers - servers)
 
     def _load(self) -> Owned:
         """What is ours; nothing if the file is not there, from before the last boot or of a namespace that is gone."""

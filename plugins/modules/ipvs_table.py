@@ -68,6 +68,11 @@ options:
       - V(all) removes them.
       - What this module adds is recorded in C(/run/l4lb-ipvs) until the next boot, for each network namespace. To
         adopt an identical entry, or to change one, does not make it ours.
+      - What a task finds gone is ours no longer, even if it comes back. A task with V(owned) or V(all) looks at the
+        whole table, another one that adds or removes anything at the services it lists.
+      - The kernel does not tell who made an entry. One of ours that another removes and makes again between two such
+        tasks still counts as ours; so does one that another makes after a task was killed while it was about to add or
+        to remove just that, before the next such task.
       - V(owned) and V(all) are refused where another controller is at work, C(kube-proxy) (its interface
         C(kube-ipvs0)) or a C(keepalived) that has virtual servers. With V(none), a task that changes something there
         warns of it.
@@ -196,7 +201,7 @@ operations:
   sample: ["-A -t 192.0.2.10:443 -s mh -b mh-port", "-a -t 192.0.2.10:443 -r 198.51.100.11:8443 -m -w 1"]
 """
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from ..module_utils import _model, _policy, _tablespec
@@ -215,7 +220,8 @@ def run(task: Task) -> dict[str, Any]:
         from ..module_utils._owners import refuse_others
 
         refuse_others()
-    register = cache(new_register)
+    keys = listed if policy.purge == "none" else None
+    register = cache(partial(new_register, keys))
 
     @cache
     def look_around() -> None:
@@ -237,9 +243,10 @@ def run(task: Task) -> dict[str, Any]:
             look_around()
         return policy.checked(made, listed)
 
-    keys = listed if policy.purge == "none" else None
     result = converge(task, lambda client: client.table(keys), decide, register)
     told = result.pop("plan")
+    if policy.purge != "none" and not task.check_mode:
+        register().strike(told.predicted)
     result["counts"] = _policy.counts(told)
     result["made_direct"] = _policy.made_direct(told)
     if policy.keep_weights:

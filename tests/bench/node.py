@@ -211,6 +211,7 @@ def run_module(arguments: dict[str, Any], spawned: float) -> None:
         (_change, "_read_back", "verify"),
         (_ownership.Register, "_load", "record"),
         (_ownership.Register, "claim", "record"),
+        (_ownership.Register, "strike", "record"),
         (_ownership.Register, "settle", "record"),
         (basic.AnsibleModule, "exit_json", "result"),
     ):

@@ -17,6 +17,7 @@ import functools
 import importlib
 import itertools
 import json
+import mmap
 import os
 import re
 import resource
@@ -39,6 +40,7 @@ TRACE = HERE / "trace"
 NAMESPACE = "faults"
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
+SO_RCVBUFFORCE = 33  # asm-generic/socket.h; Python has no name for it
 PATIENCE = 30  # seconds for what is waited for
 MOST_TOLD = 65536  # bytes of a result, however large the table
 
@@ -158,6 +160,16 @@ class Run:
     def wait_until_stopped(self) -> None:
         dummy, status = os.waitpid(self.process, os.WUNTRACED)
         assert os.WIFSTOPPED(status), f"ended with {status} before it was to be stopped: {self._output()}"
+
+    def wait_until_at_the_lock(self) -> None:
+        """It has opened the lock's file, which is no more than a system call before it asks for the lock."""
+        deadline = time.monotonic() + PATIENCE
+        opened: list[str] = []
+        while not any(path.endswith(".lock") for path in opened):
+            assert time.monotonic() < deadline, opened
+            time.sleep(0.05)
+            with contextlib.suppress(FileNotFoundError):  # one that was closed meanwhile
+                opened = [os.readlink(one) for one in Path(f"/proc/{self.process}/fd").iterdir()]
 
     def go_on(self) -> None:
         os.kill(self.process, signal.SIGCONT)
@@ -305,15 +317,17 @@ def process(work: Callable[[], object]) -> Iterator[int]:
     """Do the work again and again in another process, while the block lasts."""
     child = os.fork()
     if child == 0:
+        os.setpgid(0, 0)
         with contextlib.suppress(BaseException):
             while True:
                 work()
         os._exit(1)
+    os.setpgid(child, child)  # whichever of the two comes first
     try:
         yield child
         assert os.waitpid(child, os.WNOHANG) == (0, 0), "the other process ended too early"
     finally:
-        os.kill(child, signal.SIGKILL)
+        os.killpg(child, signal.SIGKILL)  # with the command that it runs
         os.waitpid(child, 0)
 
 
@@ -364,13 +378,17 @@ def test_killed_at_every_send() -> None:
 
 
 def test_controller_that_hangs_up() -> None:
-    """Nobody reads the result: the work is done all the same."""
+    """Nobody reads the result, from before the first write on: the work is done all the same."""
     check_converges(OLD)
-    one = Run(LARGE)
+    one = stopped_before_writing(LARGE)
+    assert table() == FOREIGN | lines_of(OLD)
     one.hang_up()
+    one.go_on()
     one.ended()
     assert table() == FOREIGN | lines_of(LARGE)
     check_lock_is_free()
+    assert not run(LARGE)["changed"]
+    check_converges(LARGE)
 
 
 def test_scheduler_that_cannot_be_loaded() -> None:
@@ -436,10 +454,10 @@ def test_container_without_the_capability() -> None:
     assert table() == held
 
 
-def stopped_before_writing(services: Sequence[dict[str, Any]]) -> Run:
+def stopped_before_writing(services: Sequence[dict[str, Any]], **options: Any) -> Run:
     """A run that has read and decided, and stands still."""
-    run(services, check=True, trace=True)
-    one = Run(services, inject=[f"sendto:signal=SIGSTOP:when={len(traced('sendto'))}"])
+    run(services, check=True, trace=True, **options)
+    one = Run(services, inject=[f"sendto:signal=SIGSTOP:when={len(traced('sendto'))}"], **options)
     one.wait_until_stopped()
     return one
 
@@ -548,36 +566,62 @@ def test_kube_proxy_is_not_fought() -> None:
     assert table() == FOREIGN | lines_of(OLD)
 
 
-def churn(pause: float) -> Callable[[], object]:
-    """Another writer that adds and removes services of its own, in front of ours in the kernel's order and behind."""
-    adding = "".join(f"-A -t 192.0.2.{last}:{last} -s rr\n" for last in range(100, 140))
-    removing = adding.replace("-A", "-D").replace(" -s rr", "")
+#: How often another writer has changed the table; shared with the process it is.
+CHURNED = mmap.mmap(-1, 8)
+
+
+def churned() -> int:
+    return int.from_bytes(CHURNED[:], sys.byteorder)
+
+
+def churn(pause: float, within: Optional[int] = None) -> Callable[[], object]:
+    """Another writer that adds and removes services of its own, in front of ours in the kernel's order and behind, and
+    servers of its own ``within`` our service of that port.
+    """
+    services = [f"-t 192.0.2.{last}:{last}" for last in range(100, 140)]
+    servers = [f"-t 192.0.2.10:{within} -r 198.51.100.{last}:{within}" for last in range(200, 220) if within]
+    adding = [*(f"-A {one} -s rr" for one in services), *(f"-a {one} -m -w 1" for one in servers)]
+    removing = [*(f"-D {one}" for one in services), *(f"-d {one}" for one in servers)]
 
     def work() -> None:
         for commands in (adding, removing):
-            inside("ipvsadm", "-R", data=commands)
+            inside("ipvsadm", "-R", data="\n".join(commands) + "\n")
+            CHURNED[:] = (churned() + 1).to_bytes(8, sys.byteorder)
             time.sleep(pause)
 
     return work
 
 
+def wait_until_seen(lines: Lines) -> None:
+    """ipvsadm reads a table that changes no better than others, but not twice in the same wrong way."""
+    deadline = time.monotonic() + PATIENCE
+    while missing := lines - table():
+        assert time.monotonic() < deadline, missing
+
+
 def test_churn_never_misleads() -> None:
-    """A table that changes without a rest: a run finishes or says so; it never takes away or adds what is right."""
+    """A table that changes without a rest, then with some: a run finishes or says so; it never takes away or adds what
+    is right. Between rests some finish.
+    """
     check_converges(LARGE)
-    outcomes = []
-    with process(churn(0)):
-        for dummy in range(15):
-            result = Run(LARGE).result()
-            assert not result.get("operations"), result
-            if result.get("failed"):
-                assert "another writer keeps changing the IPVS table" in result["msg"], result
-            outcomes.append("failed" if result.get("failed") else "unchanged")
-            assert table() >= lines_of(LARGE)
-    restore_rest = {line for line in table() if line.startswith("-A -t 192.0.2.1") and "192.0.2.10:" not in line}
-    for line in restore_rest:
-        inside("ipvsadm", *line.replace("-A", "-D").partition(" -s")[0].split())
-    check_converges(LARGE)
-    print(f"{outcomes.count('failed')} of {len(outcomes)} runs said that they could not read the table")
+    for pause, runs in ((0.0, 15), (1.0, 5)):
+        outcomes, seen = [], []
+        with process(churn(pause, within=83)):
+            for dummy in range(runs):
+                before = churned()
+                result = Run(LARGE).result()
+                assert not result.get("operations"), result
+                if result.get("failed"):
+                    assert "another writer" in result["msg"], result
+                outcomes.append("failed" if result.get("failed") else "unchanged")
+                wait_until_seen(lines_of(LARGE))
+                seen.append(churned() - before)
+        for words in map(str.split, sorted(table() - FOREIGN - lines_of(LARGE))):
+            inside("ipvsadm", *(["-D", *words[1:3]] if words[0] == "-A" else ["-d", *words[1:5]]))
+        check_converges(LARGE)
+        print(f"pause {pause}: {outcomes.count('failed')} of {runs} runs said that they could not read the table")
+        assert all(seen) if pause == 0 else any(seen), seen
+    assert "unchanged" in outcomes, outcomes
 
 
 def test_change_beside_another_writer() -> None:
@@ -598,15 +642,55 @@ def test_change_beside_another_writer() -> None:
 def test_no_reply() -> None:
     """A message that never reaches the kernel, and so is never answered."""
     check_converges(OLD)
-    run(NEW, check=True, trace=True)
+    planned = run(NEW, check=True, trace=True)["operations"]
     number = len(traced("sendto")) + 1
     begin = time.monotonic()
     result = refused(NEW, inject=[f"sendto:retval=100:when={number}"])
     assert time.monotonic() - begin < 40
     assert "did not answer an IPVS request within 30 s" in result["msg"], result
+    removals = [line for line in planned if line.startswith(("-d", "-D"))]
+    assert result["outcome"] == {
+        "applied": [],
+        "failed": [],
+        "not_attempted": removals,
+        "unknown": planned[: -len(removals)],
+    }, result
     assert table() == FOREIGN | lines_of(OLD)
     check_lock_is_free()
     check_converges(NEW)
+
+
+def test_no_reply_to_a_later_batch() -> None:
+    """The second batch of additions never reaches the kernel: what the first one did is told, and is there."""
+    batches = itertools.count(1)
+
+    def send(usual: Callable[[bytes], int], data: bytes) -> int:
+        return len(data) if writes_in(data) and next(batches) == 2 else usual(data)
+
+    def before() -> None:
+        be_impatient()
+        with_socket(send=send)()
+
+    check_converges(OLD)
+    result = refused(LARGE, before=before)
+    outcome = result["outcome"]
+    assert "did not answer" in result["msg"], result
+    assert result["changed"], result
+    assert len(outcome["applied"]) == 100, result
+    assert set(outcome["applied"]) <= table(), set(outcome["applied"]) - table()
+    assert outcome["unknown"], result
+    assert not names(table()) & names({line for line in outcome["unknown"] if line.startswith("-a")})
+    assert outcome["not_attempted"], result
+    assert all(line.startswith(("-d", "-D")) for line in outcome["not_attempted"]), result
+    check_safe(lines_of(OLD), lines_of(LARGE))
+    check_converges(LARGE)
+
+
+def check_outcome(result: dict[str, Any], planned: Sequence[str]) -> None:
+    """What became of each operation is told."""
+    outcome = dict(result["outcome"])
+    failed = [one["operation"] for one in outcome.pop("failed")]
+    assert sorted([*failed, *itertools.chain(*outcome.values())]) == sorted(planned), result
 
 
 def garbled(buffer: bytearray, size: int) -> int:
@@ -629,9 +713,14 @@ BAD_REPLIES: dict[str, Callable[[bytearray, int], int]] = {
 }
 
 
+def be_impatient() -> None:
+    """No reply is waited for longer than a second."""
+    importlib.import_module(f"{PLUGINS}.module_utils._client").Client.__init__.__defaults__ = (1,)
+
+
 def spoiling(number: int, spoil: Optional[Callable[[bytearray, int], int]]) -> Callable[[], None]:
-    """For ``before``: the reply of this number is spoiled, or without ``spoil`` lost without a word, and no reply is
-    waited for longer than a second.
+    """For ``before``, of an impatient module: the reply of this number is spoiled, or without ``spoil`` lost without a
+    word.
     """
     received = itertools.count(1)
 
@@ -642,8 +731,7 @@ def spoiling(number: int, spoil: Optional[Callable[[bytearray, int], int]]) -> C
         return spoil(buffer, size) if spoil else usual(buffer, *arguments)
 
     def before() -> None:
-        client = importlib.import_module(f"{PLUGINS}.module_utils._client").Client
-        client.__init__.__defaults__ = (1,)
+        be_impatient()
         with_socket(recv_into=receive)()
 
     return before
@@ -665,12 +753,14 @@ def test_bad_replies() -> None:
     """
     check_converges(OLD)
     reading, most = replies()
+    planned = run(NEW, check=True)["operations"]
     for number, name in zip(range(1, most + 1), itertools.cycle(BAD_REPLIES)):
         result = refused(NEW, before=spoiling(number, BAD_REPLIES[name]))
         assert "\n" not in result["msg"], (name, number, result)
         if number <= reading:
             assert table() == FOREIGN | lines_of(OLD), (name, number, table())
             continue
+        check_outcome(result, planned)
         check_safe(lines_of(OLD), lines_of(NEW))
         check_lock_is_free()
         check_converges(NEW)
@@ -683,6 +773,7 @@ def test_lost_replies() -> None:
     """
     check_converges(OLD)
     reading, most = replies()
+    planned = run(NEW, check=True)["operations"]
     outcomes = []
     for number in range(1, most + 1):
         begin = time.monotonic()
@@ -698,6 +789,7 @@ def test_lost_replies() -> None:
             if number <= reading:
                 assert table() == FOREIGN | lines_of(OLD), (number, table())
                 continue
+            check_outcome(result, planned)
         # what a run finds that it did not read, it takes for another's
         inside("ipvsadm", "-C")
         restore(FOREIGN)
@@ -713,27 +805,60 @@ def test_interrupted_calls() -> None:
     assert table() == FOREIGN | lines_of(NEW)
 
 
-def test_short_receive_buffer() -> None:
-    """The smallest buffer the kernel gives: reading and writing work, and a batch of refusals that does not fit in it
-    fails in a sentence.
+BESIDE_OTHERS = [*LARGE, service(84, range(1, 121))]
+
+
+def refused_for_others(before: Callable[[], object] = lambda: None) -> dict[str, Any]:
+    """The result of a run of BESIDE_OTHERS to which the kernel gives the smallest buffer, and refuses a batch of
+    additions, for another has been first.
     """
     path = Path("/proc/sys/net/core/rmem_default")
     usual = path.read_text()
     path.write_text("2304")
     try:
         check_converges(OLD)
+        run(LARGE, before=before)
         check_converges(LARGE)
-        one = stopped_before_writing([*LARGE, service(84, range(1, 121))])
+        one = stopped_before_writing(BESIDE_OTHERS, before=before)
         restore(
             {f"-a -t 192.0.2.10:84 -r 198.51.100.{last}:84 -g -w 9" for last in range(1, 121)}
             | {"-A -t 192.0.2.10:84 -s rr"}
         )
         one.go_on()
-        result = one.result()
-        assert "Traceback" not in str(result), result
-        check_safe(lines_of(LARGE), lines_of(LARGE))
+        return one.result()
     finally:
         path.write_text(usual)
+
+
+def test_short_receive_buffer() -> None:
+    """The module makes it larger, and all refusals fit in it."""
+    result = refused_for_others()
+    assert not result.get("failed"), result
+    assert result["counts"] == {"edit_service": 1, "edit_server": 120}, result
+    check_converges(BESIDE_OTHERS)
+
+
+def test_short_receive_buffer_that_stays_short() -> None:
+    """The module may not make it larger, and refusals are lost: the run says so, and has changed nothing."""
+
+    def setsockopt(usual: Callable[..., None], level: int, option: int, value: Any) -> None:
+        if (level, option) == (socket.SOL_SOCKET, SO_RCVBUFFORCE):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        usual(level, option, value)
+
+    result = refused_for_others(with_socket(setsockopt=setsockopt))
+    if result.get("failed"):
+        assert "the kernel's answer to an IPVS request was lost" in result["msg"], result
+        assert "\n" not in result["msg"], result
+        assert result["outcome"]["applied"] == [], result
+        assert len(result["outcome"]["unknown"]) == 100, result
+        assert {line for line in table() if ":84 " in line} == {
+            "-A -t 192.0.2.10:84 -s rr",
+            *(f"-a -t 192.0.2.10:84 -r 198.51.100.{last}:84 -g -w 9" for last in range(1, 121)),
+        }
+        assert table() >= FOREIGN | lines_of(LARGE), (FOREIGN | lines_of(LARGE)) - table()
+    check_lock_is_free()
+    check_converges(BESIDE_OTHERS)
 
 
 def test_mass_removal_is_refused() -> None:
@@ -793,6 +918,7 @@ def test_two_runs_at_once() -> None:
     first = stopped_before_writing(NEW)
     second = Run(LARGE)
     try:
+        second.wait_until_at_the_lock()
         hasty = refused(LARGE, before=lambda: setattr(module.namespace_lock.__wrapped__, "__defaults__", (1.0,)))
         assert f"another run (process {first.process}) has held " in hasty["msg"], hasty
         assert table() == FOREIGN | lines_of(OLD)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -199,10 +201,24 @@ def test_a_broken_inventory_removes_nothing(
     built: Director, services: list[dict[str, Any]], servers: dict[str, Any], told: str
 ) -> None:
     before = state(built)
-    run = build(built, services, servers)
-    assert run.status != 0, run.output
-    assert told in run.output
-    assert state(built) == before
+    for check in (True, False):
+        run = build(built, services, servers, check)
+        assert run.status != 0, run.output
+        assert told in run.output
+        assert state(built) == before
+
+
+def test_two_playbooks_at_once(built: Director, tmp_path: Path) -> None:
+    """Both make the same change: one waits for the other, and both end well."""
+    changed = [{**WEB, "scheduler": "rr"}]
+    with ThreadPoolExecutor() as pool:
+        plays = list(pool.map(lambda one: build(one, changed), [built, Director(built.lab, tmp_path)]))
+    for play in plays:
+        assert play.status == 0, play.output
+    table = built.table()
+    assert [sum(line.startswith(word) for line in table) for word in ("-A", "-a")] == [300, 3000]
+    assert all(line.endswith(" -s rr") for line in table if line.startswith("-A"))
+    assert not build(built, changed).changed
 
 
 def test_a_vip_goes_with_its_last_service(built: Director) -> None:

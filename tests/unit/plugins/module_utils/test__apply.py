@@ -13,7 +13,7 @@ import pytest
 from plugins.module_utils import _wire
 from plugins.module_utils._apply import Outcome, apply, reason
 from plugins.module_utils._client import Client, Written
-from plugins.module_utils._errors import Findings
+from plugins.module_utils._errors import Findings, IpvsError
 from plugins.module_utils._model import Table, parse_services
 from plugins.module_utils._plan import Operation, Plan, plan
 from tests.unit.fake_kernel import Kernel
@@ -51,7 +51,7 @@ def applied(kernel: Kernel) -> dict[str, list[Any]]:
 
 
 def test_a_plan_is_carried_out_in_its_order(kernel: Kernel) -> None:
-    assert applied(kernel) == {"applied": ALL, "failed": [], "not_attempted": []}
+    assert applied(kernel) == {"applied": ALL, "failed": [], "not_attempted": [], "unknown": []}
     assert kernel.writes == ["NEW_DEST", "SET_SERVICE", "SET_DEST", "DEL_DEST", "DEL_SERVICE"]
     assert kernel.save() == [
         "-A -t 192.0.2.10:80 -s rr",
@@ -68,6 +68,7 @@ def test_nothing_is_removed_after_a_failure(kernel: Kernel, failing: int) -> Non
         "applied": before,
         "failed": [{"operation": ALL[failing], "reason": "the kernel is out of memory"}],
         "not_attempted": [REMOVE, REMOVE_SERVICE],
+        "unknown": [],
     }
     assert "DEL_DEST" not in kernel.writes
     assert "DEL_SERVICE" not in kernel.writes
@@ -81,23 +82,45 @@ def test_a_failed_removal_is_told(kernel: Kernel) -> None:
             {"operation": REMOVE, "reason": "the server is gone: another writer is changing the table"},
         ],
         "not_attempted": [],
+        "unknown": [],
     }
 
 
 class Recorder:
-    """A writer that takes so many requests and refuses some."""
+    """A writer that takes so many requests, refuses some, and knows nothing of some more."""
 
-    def __init__(self, attempted: int, errors: dict[int, int]) -> None:
-        self.attempted, self.errors, self.calls = attempted, errors, 0
+    def __init__(self, answered: int, errors: dict[int, int], unknown: int = 0) -> None:
+        self.answered, self.errors, self.unknown, self.calls = answered, errors, unknown, 0
 
     def write(self, requests: Iterable[_wire.Request]) -> Written:
         self.calls += 1
-        return Written(min(self.attempted, len(list(requests))), self.errors)
+        answered = min(self.answered, len(list(requests)))
+        return Written(answered, self.errors, self.unknown, IpvsError("broken off") if self.unknown else None)
+
+
+def additions() -> Plan:
+    """A plan of 251 operations."""
+    servers = [{"address": "198.51.100.11", "port": port, "forward": "nat"} for port in range(1, 251)]
+    return plan({}, parse_services([{"address": "192.0.2.10", "port": 80, "servers": servers}], "", Findings()))
+
+
+@pytest.mark.parametrize("answered", [0, 100, 200])
+def test_what_nobody_knows_of_is_told(answered: int) -> None:
+    operations = additions().operations
+    recorder = Recorder(answered, {}, 51)
+    outcome = apply(additions(), recorder)
+    assert outcome[:4] == (
+        operations[:answered],
+        (),
+        operations[answered + 51 :],
+        operations[answered : answered + 51],
+    )
+    assert str(outcome.broken) == "broken off"
+    assert recorder.calls == 1
 
 
 def test_what_was_never_sent_is_told() -> None:
-    servers = [{"address": "198.51.100.11", "port": port, "forward": "nat"} for port in range(1, 251)]
-    added = plan({}, parse_services([{"address": "192.0.2.10", "port": 80, "servers": servers}], "", Findings()))
+    added = additions()
     outcome = apply(added, Recorder(100, {7: errno.EINVAL, 3: errno.EEXIST}))
     operations = added.operations
     assert outcome == Outcome(

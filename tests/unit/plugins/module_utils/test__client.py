@@ -229,6 +229,20 @@ def test_errors_of_a_whole_batch_are_all_told(kernel: Kernel) -> None:
         assert client.write(requests(150)) == Written(100, dict.fromkeys(range(100), errno.ESRCH))
 
 
+def test_a_batch_without_an_answer_ends_the_batches(kernel: Kernel) -> None:
+    kernel.restore("-A -t 192.0.2.10:443 -s wlc")
+
+    def fall_silent(dummy: str) -> None:
+        kernel.silent = len(kernel.writes) == 101
+
+    kernel.before = fall_silent
+    with Client() as client:
+        *told, broken = client.write(requests(250))
+    assert told == [100, {}, 100]
+    assert "did not answer" in str(broken)
+    assert kernel.sends[-2:] == [100, 100]
+
+
 def test_a_read_after_a_failed_batch_is_not_confused(kernel: Kernel) -> None:
     kernel.restore(TABLE)
     with Client() as client:
@@ -247,9 +261,10 @@ def test_every_wait_has_an_end(kernel: Kernel) -> None:
         assert (socket.SOL_SOCKET, socket.SO_RCVTIMEO) in told
         assert (socket.SOL_SOCKET, socket.SO_SNDTIMEO) in told
         kernel.silent = True
-        for ask in (client.table, client.info, lambda: client.entry(WEB), lambda: client.write(requests(1))):
+        for ask in (client.table, client.info, lambda: client.entry(WEB)):
             with pytest.raises(IpvsError, match="the kernel did not answer an IPVS request within 3 s"):
                 ask()
+        assert str(client.write(requests(1)).broken) == "the kernel did not answer an IPVS request within 3 s"
     assert kernel.sockets[0].closed
 
 
@@ -312,9 +327,10 @@ def test_cut_replies_are_an_error_and_no_table(kernel: Kernel) -> None:
 def test_an_empty_reply_is_an_error_at_once(kernel: Kernel) -> None:
     with Client() as client:
         kernel.mangle = lambda dummy: b""
-        for ask in (client.table, client.info, lambda: client.entry(WEB), lambda: client.write(requests(1))):
+        for ask in (client.table, client.info, lambda: client.entry(WEB)):
             with pytest.raises(IpvsError, match="the kernel's answer to an IPVS request is empty"):
                 ask()
+        assert str(client.write(requests(1)).broken) == "the kernel's answer to an IPVS request is empty"
 
 
 def test_a_datagram_larger_than_the_buffer_is_an_error(kernel: Kernel) -> None:

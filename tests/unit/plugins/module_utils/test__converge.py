@@ -13,7 +13,7 @@ from plugins.module_utils._client import READINGS
 from plugins.module_utils._converge import converge
 from plugins.module_utils._errors import Findings, Forbidden, InvalidInput, IpvsError, Unavailable
 from plugins.module_utils._model import Table, parse_services
-from plugins.module_utils._plan import Plan, capped, plan
+from plugins.module_utils._plan import Plan, capped, operation_line, plan
 from tests.unit.conftest import Machine
 from tests.unit.fake_kernel import WRITES, Kernel
 
@@ -165,7 +165,7 @@ def test_reading_back_finds_a_lie(machine: Machine) -> None:
     assert str(caught.value) == f"the kernel accepted {edit} but holds {LINES[0]}"
     assert caught.value.details["differences"] == [{"operation": edit, "found": LINES[0]}]
     assert caught.value.details["changed"]
-    assert caught.value.details["outcome"] == {"applied": [edit], "failed": [], "not_attempted": []}
+    assert caught.value.details["outcome"] == {"applied": [edit], "failed": [], "not_attempted": [], "unknown": []}
 
 
 def test_reading_back_finds_what_was_lost(machine: Machine) -> None:
@@ -189,9 +189,36 @@ def test_a_kernel_that_falls_silent_is_told(machine: Machine) -> None:
         machine.kernel.silent = command in WRITES
 
     machine.kernel.before = fall_silent
-    with pytest.raises(IpvsError, match="the kernel did not answer an IPVS request within 30 s"):
+    with pytest.raises(IpvsError, match="the kernel did not answer an IPVS request within 30 s") as caught:
         run(machine, WEB)
+    assert caught.value.details["outcome"] == {"applied": [], "failed": [], "not_attempted": [], "unknown": LINES}
+    assert caught.value.details["changed"]
+    assert caught.value.details["diff"]["after"].splitlines() == LINES
     assert all(end.closed for end in machine.kernel.sockets)
+
+
+@pytest.mark.parametrize("call", ["send", "recv_into"])
+def test_a_session_that_breaks_off_tells_what_was_answered_before(machine: Machine, call: str) -> None:
+    """At the second batch of additions: the first is done, a third and the removals are not attempted."""
+    kernel = machine.kernel
+    kernel.restore(OTHER)
+    web = {**WEB, "servers": [{"address": f"198.51.100.{last}"} for last in range(1, 251)]}
+
+    def break_off(dummy: str) -> None:
+        if len(kernel.writes) == (100 if call == "send" else 101):
+            kernel.errors = {call: errno.ENOBUFS}
+
+    kernel.before = break_off
+    with pytest.raises(IpvsError, match=r"No buffer space available$") as caught:
+        remove(machine, every_service, web)
+    lines = [operation_line(one) for one in plan({}, wanted(web)).operations]
+    assert caught.value.details["changed"]
+    assert caught.value.details["outcome"] == {
+        "applied": lines[:100],
+        "failed": [],
+        "not_attempted": [*lines[200:], "-D -t 192.0.2.20:81"],
+        "unknown": lines[100:200],
+    }
 
 
 def test_a_missing_capability_is_told(machine: Machine) -> None:
@@ -334,7 +361,7 @@ def test_a_refusal_to_go_on_tells_what_was_done(machine: Machine) -> None:
         converge(Task(machine, False), lambda client: client.table(), decide)
     assert caught.value.details == {
         "changed": True,
-        "outcome": {"applied": LINES[1:], "failed": [], "not_attempted": []},
+        "outcome": {"applied": LINES[1:], "failed": [], "not_attempted": [], "unknown": []},
     }
 
 

@@ -15,7 +15,7 @@ import pytest
 from plugins.module_utils import _module, _ownership
 from plugins.module_utils._apply import Outcome
 from plugins.module_utils._errors import Findings, Forbidden, IpvsError
-from plugins.module_utils._model import Table, parse_services
+from plugins.module_utils._model import Entry, ServiceKey, Table, parse_services
 from plugins.module_utils._ownership import Register
 from plugins.module_utils._plan import Operation, plan
 from plugins.module_utils._policy import Owned
@@ -28,7 +28,8 @@ def table(*services: dict[str, Any]) -> Table:
 WEB = {"address": "192.0.2.10", "port": 80, "servers": [{"address": "198.51.100.11"}, {"address": "198.51.100.12"}]}
 MARK = {"fwmark": 7, "family": "ipv6", "servers": [{"address": "2001:db8::11"}]}
 HELD = table(WEB, MARK)
-ADDITIONS = plan({}, HELD).operations
+ADDING = plan({}, HELD)
+ADDITIONS = ADDING.operations
 REMOVALS = plan(HELD, {}, HELD).operations
 WEB_KEY, MARK_KEY = HELD
 FIRST, SECOND = sorted(HELD[WEB_KEY].servers)
@@ -60,7 +61,7 @@ def state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 @pytest.fixture
 def claimed() -> Register:
     register = Register()
-    register.claim(ADDITIONS)
+    register.claim(ADDING)
     return register
 
 
@@ -76,7 +77,7 @@ def test_what_is_claimed_is_ours_in_the_next_run(claimed: Register) -> None:
 def test_an_edit_makes_nothing_ours() -> None:
     register = Register()
     edited = table({**WEB, "scheduler": "rr", "forward": "nat"})
-    register.claim(plan(table(WEB), edited).operations)
+    register.claim(plan(table(WEB), edited))
     assert Register().owned == Owned()
 
 
@@ -90,8 +91,9 @@ def test_the_record_is_for_root_alone_and_leaves_no_rest(claimed: Register, stat
 def test_a_record_that_stays_is_not_written(claimed: Register) -> None:
     before = os.stat(claimed.path)
     register = Register()
-    register.claim(ADDITIONS)
+    register.claim(ADDING)
     register.settle(outcome(applied=ADDITIONS))
+    register.strike(HELD)
     assert os.stat(claimed.path).st_ino == before.st_ino
 
 
@@ -99,7 +101,7 @@ def test_another_boot_makes_it_void(claimed: Register, tmp_path: Path) -> None:
     (tmp_path / "boot_id").write_text("another boot\n")
     register = Register()
     assert register.owned == Owned()
-    register.claim([of("add_service")])
+    register.claim(plan({}, {WEB_KEY: Entry(HELD[WEB_KEY].service, {})}))
     assert Register().owned == Owned(frozenset([WEB_KEY]))
 
 
@@ -113,7 +115,7 @@ def test_a_namespace_with_the_number_of_one_that_is_gone_has_nothing(
 def test_each_network_namespace_has_its_own(claimed: Register, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_module, "namespace_id", lambda: "4-4026532000")
     assert Register().owned == Owned()
-    Register().claim([of("add_server")])
+    Register().claim(ADDING)
 
 
 @pytest.mark.parametrize("moment", ["fsync", "replace"])
@@ -220,7 +222,53 @@ def test_what_is_gone_already_is_not_ours(claimed: Register) -> None:
     assert settled(outcome(failed=failed), claimed).services == {MARK_KEY}
 
 
+def test_what_nobody_knows_of_stays_claimed(claimed: Register) -> None:
+    broken = Outcome((), (), (), unknown=(*ADDITIONS, *REMOVALS), broken=IpvsError("broken off"))
+    assert settled(broken, claimed) == OURS
+
+
 def test_what_could_not_be_removed_stays_ours(claimed: Register) -> None:
     failed = tuple((removal, errno.ENOMEM) for removal in REMOVALS)
     assert settled(outcome(failed=failed), claimed) == OURS
     assert settled(outcome(not_attempted=REMOVALS), claimed) == OURS
+
+
+# what is gone
+
+
+@pytest.fixture(params=[None, [WEB_KEY], [MARK_KEY]], ids=["all", "web", "mark"])
+def keys(request: pytest.FixtureRequest) -> list[ServiceKey] | None:
+    """The services that a run looks at."""
+    return request.param
+
+
+def left(keys: list[ServiceKey] | None, services: set[ServiceKey], servers: set[Any]) -> Owned:
+    """What is ours, without these, which are the service WEB or of it, if the run looks at it."""
+    return OURS if keys == [MARK_KEY] else Owned(OURS.services - services, OURS.servers - servers)
+
+
+@pytest.mark.parametrize("how", ["strike", "claim"])
+def test_a_service_that_is_gone_is_struck_out_with_its_servers(
+    claimed: Register, keys: list[ServiceKey] | None, how: str
+) -> None:
+    live = {MARK_KEY: HELD[MARK_KEY]}
+    register = Register(keys)
+    register.strike(live) if how == "strike" else register.claim(plan(live, {}, [MARK_KEY]))
+    of_web = {pair for pair in OURS.servers if pair[0] == WEB_KEY}
+    assert register.owned == Register().owned == left(keys, {WEB_KEY}, of_web)
+
+
+def test_a_server_that_is_gone_is_struck_out_alone(claimed: Register, keys: list[ServiceKey] | None) -> None:
+    entry = HELD[WEB_KEY]
+    register = Register(keys)
+    register.strike({**HELD, WEB_KEY: Entry(entry.service, {SECOND: entry.servers[SECOND]})})
+    assert register.owned == Register().owned == left(keys, set(), {(WEB_KEY, FIRST)})
+
+
+def test_what_is_gone_and_added_again_is_ours_at_every_moment(
+    claimed: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = []
+    monkeypatch.setattr(Register, "_store", lambda dummy, owned: stored.append(owned))
+    Register().claim(ADDING)
+    assert stored == [OURS]

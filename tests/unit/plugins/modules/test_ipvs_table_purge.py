@@ -13,6 +13,7 @@ from typing import Any, Callable
 import pytest
 
 from plugins.module_utils import _module, _owners, _ownership
+from plugins.module_utils._client import BATCH
 from plugins.modules.ipvs_server import main as server_main
 from plugins.modules.ipvs_service import main as service_main
 from plugins.modules.ipvs_table import main
@@ -175,6 +176,23 @@ def test_a_record_that_is_none_stops_the_task(run_main: Any, kernel: Kernel, pur
     assert kernel.save() == WEB_LINES
 
 
+@pytest.mark.parametrize(
+    ("of", "params"),
+    [
+        (main, {"services": [WEB]}),
+        (service_main, {"address": "192.0.2.10", "port": 80}),
+        (server_main, {"service": {"address": "192.0.2.10", "port": 80}, "address": "198.51.100.11"}),
+    ],
+)
+def test_a_record_that_is_none_stops_a_removal(
+    run_main: Any, kernel: Kernel, of: Callable[[], None], params: dict[str, Any]
+) -> None:
+    changed(run_main(main, {"services": [WEB]}))
+    record().write_text("{")
+    assert "cannot be understood" in run_main(of, {**params, "state": "absent"})["msg"]
+    assert kernel.save() == WEB_LINES
+
+
 def test_a_task_that_needs_no_record_does_not_read_it(run_main: Any, kernel: Kernel) -> None:
     changed(run_main(main, {"services": [WEB]}))
     record().write_text("{")
@@ -187,6 +205,10 @@ class Crash(BaseException):
     """The process is killed."""
 
 
+def crash(*dummy: Any) -> None:
+    raise Crash
+
+
 @pytest.mark.parametrize("request_number", range(9))
 def test_a_crash_leaves_nothing_that_a_later_run_does_not_know(
     run_main: Any, kernel: Kernel, request_number: int
@@ -194,16 +216,85 @@ def test_a_crash_leaves_nothing_that_a_later_run_does_not_know(
     changed(run_main(main, {"services": [MARK]}))
     kernel.commands.clear()
 
-    def crash(command: str) -> None:
-        if len(kernel.commands) > request_number:
-            raise Crash
-
-    kernel.before = crash
+    kernel.before = lambda dummy: crash() if len(kernel.commands) > request_number else None
     with pytest.raises(Crash):
         run_main(main, {"services": [MARK, WEB, DNS]})
     kernel.before = None
     changed(run_main(main, {"services": [MARK], "purge": "owned"}))
     assert kernel.save() == ["-A -f 7 -6 -s wlc", "-a -f 7 -6 -r [2001:db8::11]:0 -g -w 1"]
+
+
+def taken_away(run_main: Any, kernel: Kernel) -> None:
+    """Another removes the service WEB, which is ours."""
+    changed(run_main(main, {"services": [WEB, DNS]}))
+    del kernel.services[next(key for key in kernel.services if key[-1] == 80)]
+
+
+def claimed(run_main: Any, kernel: Kernel) -> None:
+    """A run is killed before its first write."""
+    kernel.before = lambda command: crash() if command == "NEW_SERVICE" else None
+    with pytest.raises(Crash):
+        run_main(main, {"services": [WEB, DNS]})
+    kernel.before = None
+
+
+def removed(run_main: Any, kernel: Kernel) -> None:
+    """A run is killed when it has removed the service, before it writes that down."""
+    changed(run_main(main, {"services": [WEB, DNS]}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_ownership.Register, "settle", crash)
+        with pytest.raises(Crash):
+            run_main(main, {"services": [DNS], "purge": "owned"})
+
+
+@pytest.mark.parametrize("purge", ["owned", "all"])
+@pytest.mark.parametrize("gone", [taken_away, claimed, removed])
+def test_what_a_run_found_gone_is_not_ours_when_it_is_back(
+    run_main: Any, kernel: Kernel, gone: Callable[[Any, Kernel], None], purge: str
+) -> None:
+    gone(run_main, kernel)
+    assert WEB_LINES[0] not in kernel.save()
+    changed(run_main(main, {"services": [DNS], "purge": purge}))
+    kernel.restore("\n".join(WEB_LINES))
+    assert changed(run_main(main, {"services": [DNS], "purge": "owned"})) == []
+    assert sorted(kernel.save()) == sorted([*WEB_LINES, *DNS_LINES])
+
+
+def test_a_run_that_adds_strikes_out_what_it_found_gone(run_main: Any, kernel: Kernel) -> None:
+    """Of the services that it lists, even if the kernel refuses what it adds."""
+    changed(run_main(main, {"services": [{**WEB, "servers": WEB["servers"][:1]}, DNS]}))
+    kernel.services.clear()
+    kernel.refuse = {len(kernel.writes): errno.ENOMEM}
+    assert run_main(main, {"services": [{**WEB, "servers": []}]})["failed"]
+    kernel.restore("\n".join([*WEB_LINES[:2], *DNS_LINES]))
+    assert changed(run_main(main, {"services": [MARK], "purge": "owned"}))[2:] == ["-D -u 192.0.2.10:53"]
+    assert set(WEB_LINES[:2]) < set(kernel.save())
+
+
+@pytest.mark.parametrize("purge", ["none", "owned", "all"])
+def test_a_run_that_strikes_nothing_out_does_not_write_the_record(
+    run_main: Any, kernel: Kernel, monkeypatch: pytest.MonkeyPatch, purge: str
+) -> None:
+    changed(run_main(main, {"services": [WEB]}))
+    monkeypatch.setattr(_ownership.os, "replace", crash)
+    assert changed(run_main(main, {"services": [WEB], "purge": purge})) == []
+
+
+def test_check_mode_strikes_nothing_out(run_main: Any, kernel: Kernel) -> None:
+    taken_away(run_main, kernel)
+    held = record().read_text()
+    changed(run_main(main, {"services": [DNS], "purge": "owned"}, check=True))
+    assert record().read_text() == held
+
+
+def test_of_a_session_that_breaks_off_nothing_is_ours_that_was_not_sent(run_main: Any, kernel: Kernel) -> None:
+    def break_off(dummy: str) -> None:
+        kernel.silent = len(kernel.writes) > BATCH
+
+    kernel.before = break_off
+    result = run_main(main, {"services": many(1, servers=250)})
+    assert [len(result["outcome"][name]) for name in ("applied", "unknown", "not_attempted")] == [BATCH, BATCH, 51]
+    assert len(_ownership.Register().owned.servers) == 2 * BATCH - 1
 
 
 @pytest.mark.parametrize(

@@ -105,11 +105,14 @@ def test_runs_converge_and_spare_what_is_foreign(run_main: Any, machine: Machine
 
         def run(self, services: list[dict[str, Any]], purge: str, check: bool = False) -> dict[str, Any]:
             """One run, during which no server that is wanted before and after is ever absent, and after which what it
-            added is ours.
+            added is ours, and what it found gone is not.
             """
+            kernel.commands.clear()
             before, wish = held(kernel.save()), wished(services)
+            planned = objects(after(before, wish, purge, self.ours))
             kept = objects(before) & objects(wish)
             disturb = kernel.before
+            finished = False
 
             def watch(command: str) -> None:
                 assert kept <= objects(held(kernel.save()))
@@ -119,12 +122,16 @@ def test_runs_converge_and_spare_what_is_foreign(run_main: Any, machine: Machine
             kernel.before = watch
             try:
                 params = {"services": services, "purge": purge, "max_removals": "100%"}
-                return run_main(main, params, check=check)
+                result = run_main(main, params, check=check)
+                finished = not check
+                return result
             finally:
                 kernel.before = None
-                now = objects(held(kernel.save()))
+                was, now = objects(before), objects(held(kernel.save()))
                 assert kept <= now
-                self.ours = (self.ours | (now - objects(before))) & now
+                if (finished or kernel.writes) and (purge != "none" or planned != was):
+                    self.ours -= {(key, one) for key, one in self.ours - was if purge != "none" or key in wish}
+                self.ours = (self.ours | (now - was)) - (was - now)
 
         def run_through(self, services: list[dict[str, Any]], purge: str) -> None:
             """A run makes what it should, as check mode foretold, whatever the order of the list, and the next
@@ -135,13 +142,11 @@ def test_runs_converge_and_spare_what_is_foreign(run_main: Any, machine: Machine
             turned = [{**one, "servers": one["servers"][::-1]} for one in reversed(services)]
             other = self.run(turned, purge, check=True)
             assert {**other, "warnings": []} == {**foretold, "warnings": []}
-            kernel.commands.clear()
             done = self.run(services, purge)
             assert done == foretold
             assert not done["failed"]
             assert held(kernel.save()) == expected
             assert done["changed"] == bool(kernel.writes)
-            kernel.commands.clear()
             assert not self.run(services, purge)["changed"]
             assert kernel.writes == []
 
@@ -149,11 +154,8 @@ def test_runs_converge_and_spare_what_is_foreign(run_main: Any, machine: Machine
         def make(self, services: list[dict[str, Any]], purge: str) -> None:
             self.run_through(services, purge)
 
-        @rule(services=listings(), purge=st.sampled_from(PURGES), number=st.integers(1, 20), write=st.booleans())
-        def crash(self, services: list[dict[str, Any]], purge: str, number: int, write: bool) -> None:
-            """A run is killed before one of its requests, or of its writes, and the next one converges."""
-            kernel.commands.clear()
-            expected = after(held(kernel.save()), wished(services), purge, self.ours)
+        def run_until(self, services: list[dict[str, Any]], purge: str, number: int, write: bool) -> None:
+            """A run that is killed before one of its requests, or of its writes."""
 
             def kill(dummy: str) -> None:
                 if len(kernel.writes if write else kernel.commands) >= number:
@@ -162,8 +164,44 @@ def test_runs_converge_and_spare_what_is_foreign(run_main: Any, machine: Machine
             kernel.before = kill
             with contextlib.suppress(Crash):
                 self.run(services, purge)
+
+        @rule(services=listings(), purge=st.sampled_from(PURGES), number=st.integers(1, 20), write=st.booleans())
+        def crash(self, services: list[dict[str, Any]], purge: str, number: int, write: bool) -> None:
+            """A run is killed, and the next one converges."""
+            expected = after(held(kernel.save()), wished(services), purge, self.ours)
+            self.run_until(services, purge, number, write)
             self.run_through(services, purge)
             assert held(kernel.save()) == expected
+
+        def run_beside_another(self, services: list[dict[str, Any]], theirs: Lines) -> None:
+            """What a run finds gone, or takes away, is another's from then on."""
+            self.run_through(services, "owned")
+            now = held(kernel.save())
+            missing = [line for key in theirs for one, line in theirs[key].items() if one not in now.get(key, {})]
+            kernel.restore("\n".join(missing))
+            self.run_through(services, "owned")
+
+        @rule(
+            services=listings(),
+            purge=st.sampled_from(PURGES),
+            number=st.integers(1, 5),
+            write=st.booleans(),
+            then=listings(),
+        )
+        def crash_and_another_adds(
+            self, services: list[dict[str, Any]], purge: str, number: int, write: bool, then: list[dict[str, Any]]
+        ) -> None:
+            """A run is killed, the next one has another list, and another adds what the first one was about to."""
+            self.run_until(services, purge, number, write)
+            self.run_beside_another(then, wished(services))
+
+        @precondition(lambda dummy: kernel.services)
+        @rule(place=st.integers(0, 5), then=listings())
+        def another_takes_the_place_of_ours(self, place: int, then: list[dict[str, Any]]) -> None:
+            """Another removes a service, a run finds it gone, and it is back."""
+            before = held(kernel.save())
+            self.another_removes_a_service(place)
+            self.run_beside_another(then, before)
 
         @rule(
             services=listings(),
@@ -173,7 +211,6 @@ def test_runs_converge_and_spare_what_is_foreign(run_main: Any, machine: Machine
         )
         def refuse(self, services: list[dict[str, Any]], purge: str, number: int, reason: int) -> None:
             """The kernel refuses one write. Nothing is removed if that was no removal, and the next run converges."""
-            kernel.commands.clear()
             expected = after(held(kernel.save()), wished(services), purge, self.ours)
             kernel.refuse = {number: reason}
             result = self.run(services, purge)
@@ -200,4 +237,4 @@ def test_runs_converge_and_spare_what_is_foreign(run_main: Any, machine: Machine
             if key[0] == 2 and not key[1]:
                 del kernel.services[key]
 
-    run_state_machine_as_test(Runs, settings=settings(max_examples=40, stateful_step_count=8, deadline=None))
+    run_state_machine_as_test(Runs, settings=settings(max_examples=100, stateful_step_count=8, deadline=None))
