@@ -71,9 +71,12 @@ def pytest(*paths: str) -> tuple[str, ...]:
 
 
 def integration_parts() -> list[Part]:
-    if not (ROOT / "tests" / "integration" / "run").exists():
-        return []
-    return [Part("integration", ("tests/integration/run",))]
+    command = "tests/integration/run"
+    with_pyroute2 = ("ipvs_policy_route", "ipvs_tunnel", "ipvs_vip")
+    return [
+        Part("integration", (command,)),
+        Part("integration pyroute2", (command, "--pyroute2", *with_pyroute2), soak=True),
+    ]
 
 
 def molecule_parts() -> list[Part]:
