@@ -22,7 +22,7 @@ def verify(scenario, **variables):
 # before a cable is pulled: connections that are being opened count as open for a minute
 @pytest.mark.parametrize("scheduler", ["sed", "nq"])
 def test_connections_held_open_reach_every_server(scenario, inventory, scheduler):
-    (web,) = inventory["ipvs_services"]
+    web = next(service for service in inventory["ipvs_services"] if service["name"] == "web")
     nodes.module(scenario, "ipvs_service", address=VIP, port=80, scheduler=scheduler)
     try:
         run = verify(scenario, ipvs_services=[{**web, "scheduler": scheduler}])
