@@ -335,3 +335,12 @@ def test_documents_use_documentation_addresses() -> None:
 )
 def test_real_addresses_are_told_from_others(text: str, expected: list[str]) -> None:
     assert real_addresses(text) == expected
+
+
+FAULTS = yaml.safe_load((ROOT / "tests" / "plant" / "faults.yml").read_text())["faults"]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: str(fault["name"]))
+def test_a_fault_to_plant_finds_its_place(fault: dict[str, str]) -> None:
+    """Which takes minutes to find out by planting it."""
+    assert (ROOT / fault["file"]).read_text().count(fault["old"]) == 1
