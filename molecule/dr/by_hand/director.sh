@@ -7,6 +7,8 @@ export BACKEND2="198.51.100.202"
 export BACKEND3="198.51.100.203"
 
 ip addr add $VIP/24 dev eth1 broadcast +
+# the line of an interface's configuration, which is there for an address that has gone
+ip addr add $VIP/24 dev eth1 broadcast + || true
 
 ipvsadm -A -t $VIP:80 -s rr
 ipvsadm -a -t $VIP:80 -r $BACKEND1:80 -g

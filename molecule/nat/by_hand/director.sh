@@ -1,6 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-3.0-or-later
 # A director set up by hand, for the address that it has already and, at the end, for another one and for UDP.
+apt install ipvsadm -y
+
 export LB="198.51.100.200"
 export BACKEND1="198.51.100.201"
 export BACKEND2="198.51.100.202"
