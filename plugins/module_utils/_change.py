@@ -46,6 +46,8 @@ def carry_out(
             raise _failure(outcome._replace(applied=tuple(applied)), plan)
         with _after(applied):
             if not outcome.failed:
+                if register:
+                    register.conclude(plan)
                 _read_back(plan, client.entries({operation.key for operation in plan.operations}))
                 break
             plan = decide()

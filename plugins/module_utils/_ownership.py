@@ -46,6 +46,11 @@ def _without(owned: Owned, operations: Iterable[Operation]) -> Owned:
     return Owned(owned.services - services, frozenset(kept))
 
 
+def _bears_on_it(plan: Plan) -> bool:
+    """Whether the plan adds or removes anything."""
+    return any(one.before is None or one.after is None for one in plan.operations)
+
+
 class Register:
     """The file that holds :class:`Owned` for one network namespace, readable by root only. A run looks at the services
     ``keys``, or without them at all.
@@ -67,12 +72,16 @@ class Register:
         return self._owned
 
     def claim(self, plan: Plan) -> None:
-        """Write down what ``plan`` is about to add as ours, and strike out what its reading shows to be gone. One that
-        only edits does without the record.
+        """Write down what ``plan`` is about to add as ours. One that only edits does without the record."""
+        if _bears_on_it(plan):
+            self._store(_joined(self.owned, [one for one in plan.operations if one.before is None]))
+
+    def conclude(self, plan: Plan) -> None:
+        """Strike out what the last plan of a run leaves absent. The readings before it may have been torn by another's
+        hand, which is why it is the last.
         """
-        if any(one.before is None or one.after is None for one in plan.operations):
-            added = [one for one in plan.operations if one.before is None]
-            self._store(_joined(self._live(plan.current), added))
+        if _bears_on_it(plan):
+            self.strike(plan.predicted)
 
     def strike(self, table: Table) -> None:
         """Strike out what is not in ``table``: if it comes back, another has made it."""

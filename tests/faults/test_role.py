@@ -54,10 +54,10 @@ KUBE_PROXY = ("ip link add kube-ipvs0 type dummy", "ip link del kube-ipvs0")
 #: word that allows it -> what makes the danger, what takes it back, the service, what the run has to tell
 DANGERS = {
     "forward_drop": (
-        "nft 'add table inet theirs; add chain inet theirs inner { type filter hook forward priority 0; policy drop; }'",
+        "nft 'add table inet theirs; add chain inet theirs way { type filter hook forward priority 0; policy drop; }'",
         "nft delete table inet theirs",
         FEW,
-        "the chain inner of table inet theirs drops what is forwarded and accepts nothing",
+        "the chain way of table inet theirs drops what is forwarded and accepts nothing",
     ),
     "foreign_masquerade": (
         "nft 'add table ip theirs; add chain ip theirs post { type nat hook postrouting priority 100; }; "

@@ -247,13 +247,13 @@ def left(keys: list[ServiceKey] | None, services: set[ServiceKey], servers: set[
     return OURS if keys == [MARK_KEY] else Owned(OURS.services - services, OURS.servers - servers)
 
 
-@pytest.mark.parametrize("how", ["strike", "claim"])
+@pytest.mark.parametrize("how", ["strike", "conclude"])
 def test_a_service_that_is_gone_is_struck_out_with_its_servers(
     claimed: Register, keys: list[ServiceKey] | None, how: str
 ) -> None:
     live = {MARK_KEY: HELD[MARK_KEY]}
     register = Register(keys)
-    register.strike(live) if how == "strike" else register.claim(plan(live, {}, [MARK_KEY]))
+    register.strike(live) if how == "strike" else register.conclude(plan({}, live))
     of_web = {pair for pair in OURS.servers if pair[0] == WEB_KEY}
     assert register.owned == Register().owned == left(keys, {WEB_KEY}, of_web)
 
