@@ -68,8 +68,8 @@ options:
       - V(all) removes them.
       - What this module adds is recorded in C(/run/l4lb-ipvs) until the next boot, for each network namespace. To
         adopt an identical entry, or to change one, does not make it ours.
-      - What a task finds gone is ours no longer, even if it comes back. A task with V(owned) or V(all) looks at the
-        whole table, another one that adds or removes anything at the services it lists.
+      - What a task that succeeds finds gone is ours no longer, even if it comes back. A task with V(owned) or V(all)
+        looks at the whole table, another one that adds or removes anything at the services it lists.
       - The kernel does not tell who made an entry. One of ours that another removes and makes again between two such
         tasks still counts as ours; so does one that another makes after a task was killed while it was about to add or
         to remove just that, before the next such task.
