@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This file is private to the collection: nothing outside l4lb.ipvs may import it.
 
-"""A plan carried out: requests sent in the plan's order, every refusal explained, no removal after a failure."""
+"""A plan carried out: requests sent in the plan's order, every refusal explained, nothing taken after a failure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Optional, Protocol
 from ._encode import write_request
 from ._errors import IpvsError
 from ._model import AF_INET6, Service
-from ._plan import REMOVALS, Operation, Plan, operation_line
+from ._plan import STEPS, Operation, Plan, operation_line
 from ._wire import Request
 
 
@@ -63,12 +63,12 @@ def raced(operation: Operation, number: int) -> bool:
 
 
 def apply(plan: Plan, writer: Writer) -> Outcome:
-    """Carry out the plan. Nothing is removed unless everything before it succeeded."""
+    """Carry out the plan, step by step. None begins unless everything before it succeeded."""
     applied: list[Operation] = []
     remaining = list(plan.operations)
     while remaining:
-        removing = remaining[0].action in REMOVALS
-        step = [operation for operation in remaining if (operation.action in REMOVALS) == removing]
+        actions = next(actions for actions in STEPS if remaining[0].action in actions)
+        step = [operation for operation in remaining if operation.action in actions]
         written = writer.write(_request(operation) for operation in step)
         sent = written.answered + written.unknown
         answered, unknown = step[: written.answered], step[written.answered : sent]

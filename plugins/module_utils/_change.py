@@ -33,34 +33,47 @@ def carry_out(
     """
     applied: list[Operation] = []
     for last in (False, False, True):
-        check_modules(plan)
-        if not plan.operations:
-            break
-        if register:
-            register.claim(plan)
+        with told_after(applied):
+            check_modules(plan)
+            if not plan.operations:
+                break
+            if register:
+                register.claim(plan)
         outcome = apply(plan, client)
         applied += outcome.applied
-        if register:
-            register.settle(outcome)
-        if outcome.broken or (outcome.failed and (last or not outcome.raced)):
-            raise _failure(outcome._replace(applied=tuple(applied)), plan)
-        with _after(applied):
+        with told_after(applied):
+            unsettled = _settle(register, outcome)
+            if outcome.broken or (outcome.failed and (last or not outcome.raced)):
+                raise _failure(outcome._replace(applied=tuple(applied)), plan, unsettled)
+            if unsettled:
+                raise unsettled
             if not outcome.failed:
                 if register:
                     register.conclude(plan)
-                _read_back(plan, client.entries({operation.key for operation in plan.operations}))
+                _read_back(plan, client)
                 break
             plan = decide()
     return plan, applied
 
 
+def _settle(register: Optional[Register], outcome: Outcome) -> Optional[IpvsError]:
+    """Why the record does not say what became of the plan, which is told beside what the kernel refused."""
+    try:
+        if register:
+            register.settle(outcome)
+    except IpvsError as error:
+        return error
+    return None
+
+
 @contextlib.contextmanager
-def _after(applied: Sequence[Operation]) -> Iterator[None]:
-    """A failure in here tells what was applied before it."""
+def told_after(applied: Sequence[Operation]) -> Iterator[None]:
+    """A failure in here tells what was applied before it, unless it tells more."""
     try:
         yield
     except IpvsError as error:
-        error.details.update(changed=bool(applied), outcome=_told(Outcome(tuple(applied), (), ())))
+        told = {"changed": bool(applied), "outcome": _told(Outcome(tuple(applied), (), ()))}
+        error.details = {**told, **error.details}
         raise
 
 
@@ -82,27 +95,44 @@ def check_modules(plan: Plan) -> None:
     findings.raise_problems()
 
 
-def _failure(outcome: Outcome, plan: Plan) -> IpvsError:
+def _failure(outcome: Outcome, plan: Plan, unsettled: Optional[IpvsError]) -> IpvsError:
     result = _told(outcome)
-    error = outcome.broken
-    if error is None:
+    if outcome.broken:
+        message = str(outcome.broken)
+    else:
         first = result["failed"][0]
         more = f" (and {len(outcome.failed) - 1} more)" if len(outcome.failed) > 1 else ""
-        error = IpvsError(f"the kernel refused {first['operation']}: {first['reason']}{more}")
-    error.details.update(changed=bool(outcome.applied or outcome.unknown), diff=plan.diff(), outcome=result)
-    return error
+        message = f"the kernel refused {first['operation']}: {first['reason']}{more}"
+    if unsettled:
+        message += f"; {unsettled}"
+    changed = bool(outcome.applied or outcome.unknown)
+    return IpvsError(message, changed=changed, diff=plan.diff(), outcome=result)
 
 
 def _told(outcome: Outcome) -> dict[str, list[Any]]:
     return {name: capped(lines, len(lines)) for name, lines in outcome.result().items()}
 
 
-def _read_back(plan: Plan, found: Table) -> None:
+def _read_back(plan: Plan, client: Client) -> None:
     """Hold what the kernel now has against what the plan promised: it ignores attributes it does not know, without an
-    error. What the plan does not touch is another's business.
+    error. What the plan does not touch is another's business. A reading may be torn by another writer, so it takes two
+    to blame the kernel.
 
     :raises IpvsError: an object differs.
     """
+    keys = {operation.key for operation in plan.operations}
+    wrong = _differences(plan, client.entries(keys)) and _differences(plan, client.entries(keys))
+    if wrong:
+        raise IpvsError(
+            f"the kernel accepted {wrong[0]['operation']} but holds {wrong[0]['found'] or 'nothing'}",
+            changed=True,
+            diff=plan.diff(),
+            differences=capped(wrong, len(wrong)),
+        )
+
+
+def _differences(plan: Plan, found: Table) -> list[dict[str, str]]:
+    """What each operation whose object is not as the plan made it has left instead."""
     wrong = []
     for operation in plan.operations:
         entry = found.get(operation.key)
@@ -112,13 +142,7 @@ def _read_back(plan: Plan, found: Table) -> None:
             held = entry.service if isinstance(subject, Service) else entry.servers.get(subject.key)  # type: ignore[union-attr]
         if held != operation.after:
             wrong.append({"operation": operation_line(operation), "found": _line(operation.key, held)})
-    if wrong:
-        raise IpvsError(
-            f"the kernel accepted {wrong[0]['operation']} but holds {wrong[0]['found'] or 'nothing'}",
-            changed=True,
-            diff=plan.diff(),
-            differences=capped(wrong, len(wrong)),
-        )
+    return wrong
 
 
 def _line(key: ServiceKey, held: Union[Service, Server, None]) -> str:

@@ -112,13 +112,17 @@ class Findings:
             raise ValueError("a value is missing without a problem that says why")
         return value
 
+    @staticmethod
+    def listed(findings: Sequence[Finding]) -> list[str]:
+        """The first :data:`MAX_LISTED`, then how many more there are."""
+        more = [f"... and {len(findings) - MAX_LISTED} more"] if len(findings) > MAX_LISTED else []
+        return [*map(str, findings[:MAX_LISTED]), *more]
+
     def raise_problems(self) -> None:
         """Raise :class:`InvalidInput` naming every problem, at most :data:`MAX_LISTED` of them; return if there is
         none.
         """
         if not self.problems:
             return
-        listed = [str(problem) for problem in self.problems[:MAX_LISTED]]
-        if len(self.problems) > MAX_LISTED:
-            listed.append(f"... and {len(self.problems) - MAX_LISTED} more")
+        listed = self.listed(self.problems)
         raise InvalidInput("; ".join(listed), problems=listed)

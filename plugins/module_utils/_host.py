@@ -48,6 +48,8 @@ FAMILY_OPTIONS = {"ipv4": "-4", "ipv6": "-6"}
 FORWARD_WORDS = {"Masq": "nat", "Tunnel": "tun", "Route": "dr"}
 #: Sysctls of interfaces that decide who answers for an address, who is believed, and where routes come from.
 SETTINGS = {"ipv4": ("arp_ignore", "arp_announce", "rp_filter"), "ipv6": ("accept_ra",)}
+#: Whether IPVS keeps entries of connection tracking; not there before the module is loaded.
+TRACKING = "net.ipv4.vs.conntrack"
 #: Of these, what no interface's own value makes up for, so that a file that sets it has to be known.
 BOOT_SETTINGS = ("net.ipv4.conf.all.rp_filter",)
 
@@ -201,9 +203,12 @@ def live_forwards() -> list[str]:
 
 def settings() -> dict[str, int]:
     """The running values of :data:`SETTINGS`, as ``net.ipv4.conf.eth0.rp_filter`` (a dot in an interface's name is
-    written as a slash, sysctl.d(5)).
+    written as a slash, sysctl.d(5)), and of :data:`TRACKING`.
     """
     found = {}
+    tracking = content(os.path.join(PROC, "sys", proc_path(TRACKING))).strip()
+    if tracking:
+        found[TRACKING] = int(tracking)
     for family, names in SETTINGS.items():
         directory = os.path.join(PROC, "sys/net", family, "conf")
         for interface in _listed(directory):

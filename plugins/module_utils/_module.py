@@ -49,8 +49,8 @@ class Task:
     def conclude(self, findings: Findings) -> None:
         """Tell the findings: raise :class:`InvalidInput` if there is a problem, else pass the warnings on."""
         findings.raise_problems()
-        for warning in findings.warnings:
-            self.warn(str(warning))
+        for warning in findings.listed(findings.warnings):
+            self.warn(warning)
         findings.warnings.clear()
 
     def run(self, argv: list[str], data: Optional[str] = None) -> tuple[int, str, str]:
@@ -159,7 +159,8 @@ def namespace_lock(timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
     """Hold the lock of this network namespace, so that two runs never interleave; it ends with the process, however
     that ends.
 
-    :raises IpvsError: another run holds it for longer than ``timeout`` seconds; the message names its process.
+    :raises IpvsError: another run holds it for longer than ``timeout`` seconds, and the message names its process; or
+        there is no place for it.
     :raises Forbidden: the process is not root.
     """
     path = os.path.join(STATE_DIR, f"{namespace_id()}.lock")
@@ -168,6 +169,8 @@ def namespace_lock(timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except PermissionError:
         raise Forbidden(f"{path} is for root alone: run the task as root (become: true)") from None
+    except OSError as error:
+        raise IpvsError(f"the lock {path} cannot be made: {error.strerror}") from None
     try:
         deadline = time.monotonic() + timeout
         while True:

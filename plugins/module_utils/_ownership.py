@@ -127,6 +127,8 @@ class Register:
             return Owned()
         except PermissionError:
             raise Forbidden(f"{self.path} is for root alone: run the task as root (become: true)") from None
+        except OSError as error:
+            raise IpvsError(f"the ownership file {self.path} cannot be read: {error.strerror}") from None
         except (ValueError, KeyError, TypeError) as error:
             raise IpvsError(
                 f"the ownership file {self.path} cannot be understood ({error}): remove it, and nothing counts as ours"

@@ -36,6 +36,12 @@ ACTIONS = (
     "remove_service",
 )
 REMOVALS = frozenset(("remove_server", "remove_service"))
+#: The steps that these make: one begins only where all before it succeeded, for the last two take servers from clients.
+STEPS = (
+    frozenset(("add_service", "add_server", "edit_service", "edit_server")),
+    frozenset(("quiesce_server",)),
+    REMOVALS,
+)
 #: More operations than this are counted, not listed: the result of a table of thousands must stay small.
 MAX_LISTED = 100
 #: So are more services and servers than these lines on each side of a diff.

@@ -70,8 +70,13 @@ class Limit(NamedTuple):
     number: Optional[int] = None
     share: int = DEFAULT_SHARE
 
+    @property
+    def explicit(self) -> bool:
+        """Whether it says how much is meant, and not what is too much to be meant."""
+        return self.number is not None or self.share == 100
+
     def of(self, live: int, listed: bool) -> int:
-        """The number for a table that has ``live`` of the kind in scope. Where nothing is ``listed``, which is likely
+        """The number for a table that has ``live`` of the kind in scope. Where none is ``listed``, which is likely
         a mistake, no share but the whole allows any.
         """
         if self.number is not None:
@@ -169,18 +174,25 @@ class Policy(NamedTuple):
 
     def _check_removals(self, made: Plan, listed: Table) -> None:
         live = {key: entry for key, entry in made.current.items() if self.scope.covers(key)}
+        listed_servers = any(entry.servers for entry in listed.values())
         gone = [operation.key for operation in made.operations if operation.action == "remove_service"]
         servers = sum(len(made.current[key].servers) for key in gone)
         servers += sum(operation.action == "remove_server" for operation in made.operations)
-        for what, removed, total in (
-            ("services", len(gone), len(live)),
-            ("servers", servers, sum(len(entry.servers) for entry in live.values())),
+        for what, removed, total, any_listed in (
+            ("services", len(gone), len(live), bool(listed)),
+            ("servers", servers, sum(len(entry.servers) for entry in live.values()), listed_servers),
         ):
-            most = self.max_removals.of(total, bool(listed))
+            most = self.max_removals.of(total, any_listed)
             if removed > most:
-                listing = "" if listed else ", and nothing is listed"
+                listing = "" if any_listed else ", and none is listed"
                 message = f"would remove {removed} of {total} {what}{listing}; max_removals allows {most}"
                 raise _refusal(f"{message}: look at the plan, and raise it if this is meant", made)
+        bare = [] if self.max_removals.explicit else _bared(made, listed)
+        if bare:
+            message = f"would leave {len(bare)} of {len(listed)} listed services without a server"
+            more = f" (and {len(bare) - 1} more)" if len(bare) > 1 else ""
+            way_out = "look at the plan, and give max_removals as a number if this is meant"
+            raise _refusal(f"{message}, {_model.key_text(bare[0])}{more}: {way_out}", made)
 
 
 def unwanted(current: Table, listed: Table, purge: str, owned: Owned, scope: Scope) -> Unwanted:
@@ -203,6 +215,12 @@ def unwanted(current: Table, listed: Table, purge: str, owned: Owned, scope: Sco
         wanted = listed[key].servers if key in listed else {}
         servers.update((key, one) for one in ours if one not in wanted)
     return services, servers
+
+
+def _bared(made: Plan, listed: Table) -> list[ServiceKey]:
+    """The listed services that have servers, and stay without one."""
+    fewer = {operation.key for operation in made.operations if operation.action == "remove_server"}
+    return sorted(key for key in fewer if key in listed and not made.predicted[key].servers)
 
 
 def keep_weights(current: Table, listed: Table) -> Table:

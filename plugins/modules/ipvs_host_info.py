@@ -107,7 +107,8 @@ tables:
     - l4lb_mss
 sysctls:
   description:
-    - The running values of C(arp_ignore), C(arp_announce), C(rp_filter) and IPv6 C(accept_ra) of every interface.
+    - The running values of C(arp_ignore), C(arp_announce), C(rp_filter) and IPv6 C(accept_ra) of every interface, and
+      of C(net.ipv4.vs.conntrack) where IPVS is loaded.
   returned: success
   type: dict
   sample:

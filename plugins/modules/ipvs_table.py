@@ -99,7 +99,8 @@ options:
         of what is live in scope. A share always allows 10.
       - Beyond it the task fails before anything is written, in check mode too, and shows the plan as far as a result
         goes.
-      - A purge with nothing listed is likely a mistake, and no share allows it any removal but V(100%).
+      - No share but V(100%) allows a purge the removal of any service where no service is listed, of any server where
+        no server is listed, or of the last server of a listed service. Each is likely a mistake.
       - It does not limit O(state=absent), which names what it removes and accepts nothing but the default.
     type: raw
     default: 25%
@@ -172,8 +173,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 counts:
-  description: How many operations of each kind the task did, or in check mode would do.
-  returned: success
+  description: How many operations of each kind the task did, or in check mode would do, or was refused.
+  returned: success, or a plan that is refused
   type: dict
   sample: {add_service: 1, add_server: 3}
 kept_weights:
@@ -195,10 +196,46 @@ made_direct:
   sample: ["198.51.100.11"]
 operations:
   description: The operations in the notation of C(ipvsadm), the first 100 of them.
-  returned: success
+  returned: success, or a plan that is refused
   type: list
   elements: str
   sample: ["-A -t 192.0.2.10:443 -s mh -b mh-port", "-a -t 192.0.2.10:443 -r 198.51.100.11:8443 -m -w 1"]
+outcome:
+  description: What became of the operations, the first 100 of each kind.
+  returned: when a task fails that may have written
+  type: dict
+  contains:
+    applied:
+      description: What the kernel has done.
+      returned: always
+      type: list
+      elements: str
+    failed:
+      description: What the kernel refused, each with the C(operation) and the C(reason).
+      returned: always
+      type: list
+      elements: dict
+    not_attempted:
+      description: What was not sent after that. What takes servers from clients waits until all the rest has succeeded.
+      returned: always
+      type: list
+      elements: str
+    unknown:
+      description: What was sent when the session broke off.
+      returned: always
+      type: list
+      elements: str
+differences:
+  description:
+    - What the kernel said it has done and has not, each with the C(operation) and what was C(found), the first 100.
+  returned: when the table read back is not as the kernel said
+  type: list
+  elements: dict
+problems:
+  description: What is wrong with the parameters, the first 20 of it.
+  returned: when the parameters break a rule
+  type: list
+  elements: str
 """
 
 from functools import cache, partial
@@ -206,6 +243,7 @@ from typing import Any
 
 from ..module_utils import _model, _policy, _tablespec
 from ..module_utils._converge import converge, new_register
+from ..module_utils._errors import IpvsError
 from ..module_utils._module import Task, run_module
 from ..module_utils._plan import Plan, capped, plan
 
@@ -245,13 +283,17 @@ def run(task: Task) -> dict[str, Any]:
 
     result = converge(task, lambda client: client.table(keys), decide, register)
     told = result.pop("plan")
-    if policy.purge != "none" and not task.check_mode:
-        register().strike(told.predicted)
     result["counts"] = _policy.counts(told)
     result["made_direct"] = _policy.made_direct(told)
     if policy.keep_weights:
         kept = _policy.kept_weights(told.current, listed)
         result["kept_weights"] = capped(kept, len(kept))
+    if policy.purge != "none" and not task.check_mode:
+        try:
+            register().strike(told.predicted)
+        except IpvsError as error:
+            error.details.update(result)  # what was done is done
+            raise
     return result
 
 

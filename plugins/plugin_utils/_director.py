@@ -25,6 +25,8 @@ from ._vip_words import EXTERNAL, HOLD, STANDBY, words_of_vips
 #: What a user may decide to live with, by the word that says so.
 ALLOWANCES = ("forward_drop", "foreign_masquerade", "foreign_owner", "management_capture")
 HOST_PREFIX = "host"
+#: Whether IPVS keeps entries of connection tracking.
+TRACKING = "net.ipv4.vs.conntrack"
 VIP_INTERFACE_OPTION = "ipvs_director_vip_interface"
 
 
@@ -55,9 +57,10 @@ def director_plan(
     says which VIPs it holds (``_vip_words``), and ``names`` are those of services that other directors carry.
     -> ``modules`` (kernel modules, in the order to load them), ``missing_modules`` (those not loaded),
     ``vip_interfaces`` (names of those where a director's VIPs may be), ``sysctls`` (key to value; ``sysctls`` of the
-    caller win), ``vips`` to hold (address, prefix, interface), ``standby_vips`` (those that the host has and stands
-    by for), ``vip_addresses`` (of all services), ``may_turn_direct`` (whether a server that is reached by NAT or
-    tunnel now may be one that is to be reached directly), ``problems`` and ``warnings`` (lists of sentences).
+    caller win), ``tracks`` (whether IPVS is to track connections, or does already), ``vips`` to hold (address, prefix,
+    interface), ``standby_vips`` (those that the host has and stands by for), ``vip_addresses`` (of all services),
+    ``may_turn_direct`` (whether a server that is reached by NAT or tunnel now may be one that is to be reached
+    directly), ``problems`` and ``warnings`` (lists of sentences).
 
         :raises InvalidInput: the services or options break a rule.
     """
@@ -73,15 +76,18 @@ def director_plan(
     here = {(one.interface, one.address) for one in interfaces}
     modules = _modules(table, flows)
     dangers = _dangers(table, marked, flows, host, interfaces, modules, connection)
+    values = {
+        **_sysctls(table, flows, list(vips.values()), interfaces),
+        **_kept_routes(table, host),
+        **(sysctls or {}),
+    }
     return {
         "modules": modules,
         "vip_interfaces": _vip_interfaces(interfaces, vip_interface),
         "missing_modules": [name for name in modules if host["modules"].get(name) != "loaded"],
-        "sysctls": {
-            **_sysctls(table, flows, list(vips.values()), interfaces),
-            **_kept_routes(table, host),
-            **(sysctls or {}),
-        },
+        "sysctls": values,
+        # nothing sets it back when the last service with source NAT goes
+        "tracks": str(values.get(TRACKING, host["sysctls"].get(TRACKING, 0))) != "0",
         "vips": [one for address, one in vips.items() if words[address] == HOLD],
         "standby_vips": [
             one
@@ -128,7 +134,7 @@ def _sysctls(
     if AF_INET6 in families:
         values["net.ipv6.conf.all.forwarding"] = 1
     if flows:
-        values["net.ipv4.vs.conntrack"] = 1
+        values[TRACKING] = 1
     return values
 
 

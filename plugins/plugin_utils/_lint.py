@@ -137,6 +137,12 @@ CHECKS = {
             "{servers}: of no host among the backends, so nothing is prepared there",
             "add the hosts to the group ipvs_backends, or prepare them by hand",
         ),
+        Check(
+            "no_vips",
+            False,
+            "{servers}: forward {forward}, and nobody knows the VIPs to place there, for the service goes by a mark",
+            "state its addresses in mark, or place them by hand",
+        ),
     )
 }
 
@@ -376,7 +382,7 @@ def _networks_of_facts(facts: Mapping[str, Any]) -> Iterator[Network]:
 def _each(carried: Iterable[_Service], fleet: _Fleet) -> Iterator[_Found]:
     """The checks that one service fails or passes by itself."""
     for service in carried:
-        for check in (_off_subnet, _return_paths, _gateways, _local, _prepared):
+        for check in (_off_subnet, _return_paths, _gateways, _local, _prepared, _unmarked):
             for name, facts in check(service, fleet):
                 yield _Found(name, service, facts)
 
@@ -458,6 +464,13 @@ def _local(service: _Service, fleet: _Fleet) -> _Facts:
         if servers:
             directors = sorted({director for server in servers for director in local[server]})
             yield "localnode", {"servers": _shown(servers), "directors": _some(directors), "forward": forward}
+
+
+def _unmarked(service: _Service, dummy: _Fleet) -> _Facts:
+    for forward in ("dr", "tun"):
+        servers = service.servers(forward)
+        if servers and not service.vips:
+            yield "no_vips", {"servers": _shown(servers), "forward": forward}
 
 
 def _prepared(service: _Service, fleet: _Fleet) -> _Facts:

@@ -90,7 +90,14 @@ def filters(
     everywhere = setting(4, "all", "rp_filter")
     strict = _not_zero(everywhere, given, host)
     for name in sorted({device(duty) for duty in duties if duty.service.family == AF_INET}):
-        values[setting(4, name, "rp_filter")] = 2 if name in holding else 0
+        key, needed = setting(4, name, "rp_filter"), 2 if name in holding else 0
+        values[key] = needed
+        # 0 is good for any device as long as all's is 0
+        if str(given.get(key, needed)) not in {str(needed), *([] if strict else ["0"])}:
+            text = (
+                f"{key} is {given[key]} in ipvs_backend_sysctls, which drops what {name} receives: leave it to the role"
+            )
+            dangers.append(Danger(text))
         if name not in holding and strict:
             text = (
                 f"{everywhere} {strict}, which drops what {name} receives, for it holds no VIP of its own: "

@@ -192,7 +192,7 @@ def run_module(arguments: dict[str, Any], spawned: float) -> None:
     """
     sys.path.insert(0, str(HERE / "lib"))
     from ansible.module_utils import basic
-    from ansible_collections.l4lb.ipvs.plugins.module_utils import _client, _model, _policy
+    from ansible_collections.l4lb.ipvs.plugins.module_utils import _client, _converge, _model, _plan, _policy
     from ansible_collections.l4lb.ipvs.plugins.modules import ipvs_table
 
     begin = time.monotonic()
@@ -216,6 +216,9 @@ def run_module(arguments: dict[str, Any], spawned: float) -> None:
         (basic.AnsibleModule, "exit_json", "result"),
     ):
         clock.around(owner, name, phase)
+    operations: list[Any] = []  # the result shows the first of them
+    shown = _converge.listed
+    _converge.listed = lambda all_of_them: (operations.extend(all_of_them), shown(all_of_them))[1]
     results: list[dict[str, Any]] = []
     leave = basic.AnsibleModule.exit_json
     basic.AnsibleModule.exit_json = lambda self, **result: (results.append(result), leave(self, **result))
@@ -235,7 +238,7 @@ def run_module(arguments: dict[str, Any], spawned: float) -> None:
         "phases": clock.seconds,
         "mebibytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "counts": result["counts"],
-        "operations": result["operations"],
+        "operations": hashlib.sha256("\n".join(map(_plan.operation_line, operations)).encode()).hexdigest(),
     }
     print(json.dumps(told))
 

@@ -548,14 +548,34 @@ def test_an_entry_is_lost_after_the_writing() -> None:
 
 
 def test_the_services_of_others_need_the_word_all() -> None:
+    """Fifty of them, most with thresholds, which ipvsadm -Sn leaves out."""
+    more = {
+        line
+        for port in range(4, 51)
+        for line in (
+            f"-A -t 192.0.2.99:{port} -s lc -p 77",
+            f"-a -t 192.0.2.99:{port} -r 198.51.100.99:{port} -m -w 7 -x 9 -y 3",
+        )
+    }
+
+    def others() -> Lines:
+        listings = inside("ipvsadm", "-Sn"), inside("ipvsadm", "-Ln", "--thresholds")
+        return {" ".join(line.split()) for text in listings for line in text.splitlines() if ".99:" in line}
+
     check_converges(OLD)
+    restore(more)
+    before = others()
+    assert len(before) == 200, before
     for purge in ("none", "owned"):
-        result = run([service(80, [11])], purge=purge, check=True)
+        result = run([service(80, [11])], purge=purge)
         assert "192.0.2.99" not in str(result), result
+        assert others() == before
     result = run([service(80, [11])], purge="all", check=True)
-    assert {f"-D -t 192.0.2.99:{port}" for port in range(1, 4)} < set(result["operations"]), result
+    assert {f"-D -t 192.0.2.99:{port}" for port in range(1, 51)} == set(result["operations"]), result
     assert set(result["diff"]["before"].splitlines()) >= FOREIGN, result
-    assert table() == FOREIGN | lines_of(OLD)
+    for port in range(4, 51):
+        inside("ipvsadm", "-D", "-t", f"192.0.2.99:{port}")
+    assert table() == FOREIGN | lines_of([service(80, [11])])
 
 
 def test_kube_proxy_is_not_fought() -> None:
@@ -635,6 +655,7 @@ def test_change_beside_another_writer() -> None:
                 check_safe(lines_of(OLD) | lines_of(NEW), lines_of(services))
                 if not result.get("failed"):
                     break
+                assert "another writer" in result["msg"], result
                 assert time.monotonic() < deadline, result
             assert table() >= lines_of(services)
 
@@ -847,16 +868,16 @@ def test_short_receive_buffer_that_stays_short() -> None:
         usual(level, option, value)
 
     result = refused_for_others(with_socket(setsockopt=setsockopt))
-    if result.get("failed"):
-        assert "the kernel's answer to an IPVS request was lost" in result["msg"], result
-        assert "\n" not in result["msg"], result
-        assert result["outcome"]["applied"] == [], result
-        assert len(result["outcome"]["unknown"]) == 100, result
-        assert {line for line in table() if ":84 " in line} == {
-            "-A -t 192.0.2.10:84 -s rr",
-            *(f"-a -t 192.0.2.10:84 -r 198.51.100.{last}:84 -g -w 9" for last in range(1, 121)),
-        }
-        assert table() >= FOREIGN | lines_of(LARGE), (FOREIGN | lines_of(LARGE)) - table()
+    assert result.get("failed"), result
+    assert "the kernel's answer to an IPVS request was lost" in result["msg"], result
+    assert "\n" not in result["msg"], result
+    assert result["outcome"]["applied"] == [], result
+    assert len(result["outcome"]["unknown"]) == 100, result
+    assert {line for line in table() if ":84 " in line} == {
+        "-A -t 192.0.2.10:84 -s rr",
+        *(f"-a -t 192.0.2.10:84 -r 198.51.100.{last}:84 -g -w 9" for last in range(1, 121)),
+    }
+    assert table() >= FOREIGN | lines_of(LARGE), (FOREIGN | lines_of(LARGE)) - table()
     check_lock_is_free()
     check_converges(BESIDE_OTHERS)
 
@@ -865,7 +886,7 @@ def test_mass_removal_is_refused() -> None:
     """Half a list, and an empty one, as a broken inventory gives them: nothing is removed, and the plan is shown."""
     many = [service(port, [11]) for port in range(1000, 1400)]
     check_converges(many)
-    for services, told in ((many[:200], "would remove 200 of 403 services"), ([], "and nothing is listed")):
+    for services, told in ((many[:200], "would remove 200 of 403 services"), ([], "and none is listed")):
         for check in (True, False):
             result = refused(services, check=check, max_removals="25%")
             assert told in result["msg"], result

@@ -7,6 +7,7 @@ import importlib.util
 import io
 import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,8 @@ def node(lab: Lab) -> Lab:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_on_a_real_kernel(node: Lab, name: str) -> None:
+def test_on_a_real_kernel(node: Lab, name: str, record_property: Callable[[str, object], None]) -> None:
     done = node.run("ssh", NODE, f"python3 {PLACE}/node.py {name}")
-    print(done.stdout.decode())
-    assert done.returncode == 0
+    told = done.stdout.decode()
+    record_property("told", told)
+    assert done.returncode == 0, told

@@ -107,6 +107,21 @@ def test_some_bars_are_a_least(bench: Any, loop: float, held: bool) -> None:
     assert plays.holds(plays.value(bench.Results([], {"loop": loop, "bulk": 1.0}), "")) == held
 
 
+def test_a_run_without_tables_is_judged_by_what_it_measured(bench: Any) -> None:
+    runs = {name: {**RUN, "mebibytes": size} for name, size in (("apply", 390), ("second", 401))}
+    starts = [("bench_empty", 1.0), ("ipvs_table", 1.2)]
+    measured = [
+        {"what": "memory", "subject": "W", **runs},
+        *({"what": "start", "subject": f"{name}.payload", "seconds": seconds} for name, seconds in starts),
+    ]
+    dummy, missed = bench.report(bench.Results(measured, {"loop": 29.0, "bulk": 1.0}), ["W"])
+    assert missed == [
+        "200 items: play with a loop / with one task: 29.00, the bar is 30",
+        "peak memory on W, MiB: 401.00, the bar is 400",
+        "start to first netlink byte / an empty module's: 1.20, the bar is 1.15",
+    ]
+
+
 def test_commands_are_counted_in_a_trace() -> None:
     node = loaded("node.py")
     head = '[{nlmsg_len=20, nlmsg_type=0x1c /* NLMSG_??? */, nlmsg_flags=0x301, nlmsg_seq=2, nlmsg_pid=0}, "\\x'

@@ -8,7 +8,10 @@ import pytest
 import nodes
 
 
-@pytest.mark.parametrize(("vip", "device"), [("198.51.100.100/32", "lo"), ("198.51.100.101/32", "l4lb-ipip4")])
+@pytest.mark.parametrize(
+    ("vip", "device"),
+    [("198.51.100.100/32", "lo"), ("198.51.100.101/32", "l4lb-ipip4"), ("198.51.100.102/32", "lo")],
+)
 def test_the_backends_have_each_vip_where_its_packets_arrive(now, vip, device):
     for name in nodes.hosts("ipvs_backends"):
         lines = [line.split() for line in now[name]["addresses"].splitlines()]
@@ -23,7 +26,11 @@ def test_only_what_servers_answer_themselves_is_not_tracked():
     listing = json.loads(nodes.node(nodes.DIRECTOR).check_output("nft -j list table ip l4lb_notrack"))["nftables"]
     sets = {item["set"]["name"]: item["set"]["elem"] for item in listing if "set" in item}
     assert sets == {
-        "to_tcp": [{"concat": ["198.51.100.100", 80]}],
+        "to_tcp": [
+            {"concat": ["198.51.100.100", 80]},
+            {"concat": ["198.51.100.102", 80]},
+            {"concat": ["198.51.100.102", 8443]},
+        ],
         "to_udp": [{"concat": ["198.51.100.101", 53]}],
         "to_icmp": ["198.51.100.101"],
     }

@@ -1,23 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A director that tracks connections for its source NAT does not take those of DR and TUN for invalid."""
 
-import contextlib
-import json
-
 import pytest
 import transfers
+from firewall import dropped, strict
 from transfers import MEGABYTE
 
 import nodes
 
-VIP, TUNNELLED, CLIENT = "198.51.100.100", "198.51.100.101", "198.51.100.10"
-STRICT = """
-table inet strict {
-  chain input { type filter hook input priority filter; ct state invalid counter drop; }
-  chain forward { type filter hook forward priority filter; ct state invalid counter drop; }
-  chain output { type filter hook output priority filter; ct state invalid counter drop; }
-}
-"""
+VIP, TUNNELLED, MARKED, CLIENT = "198.51.100.100", "198.51.100.101", "198.51.100.102", "198.51.100.10"
 
 
 @pytest.fixture(scope="module")
@@ -25,20 +16,11 @@ def director():
     return nodes.node(nodes.DIRECTOR)
 
 
-@contextlib.contextmanager
-def strict(director):
-    """Drop what is invalid, and count it."""
-    director.check_output(f"echo '{STRICT}' | nft -f -")
-    try:
-        yield
-    finally:
-        director.check_output("nft delete table inet strict")
-
-
-def dropped(director):
-    listing = json.loads(director.check_output("nft -j list table inet strict"))["nftables"]
-    expressions = [expression for item in listing if "rule" in item for expression in item["rule"]["expr"]]
-    return sum(expression["counter"]["packets"] for expression in expressions if "counter" in expression)
+def test_a_client_has_one_server_on_every_port_of_a_mark():
+    reports = [nodes.load(f"{MARKED}:{port}", "--count 10") for port in (80, 8443)]
+    assert [report["failures"] for report in reports] == [0, 0]
+    assert len({server for report in reports for server in report["answers"]}) == 1
+    assert all(report["client_seen"] == {CLIENT: 10} for report in reports)
 
 
 def test_nothing_is_dropped(director):
@@ -46,7 +28,7 @@ def test_nothing_is_dropped(director):
         web = nodes.load(f"{VIP}:80", "--count 30")
         tls = nodes.load(f"{VIP}:443", "--count 30")
         dns = nodes.load(f"{TUNNELLED}:53", "--count 30 --udp")
-        for vip in (VIP, f"{VIP}:443"):
+        for vip in (VIP, f"{VIP}:443", MARKED):
             assert transfers.down(vip, MEGABYTE) == MEGABYTE
             assert transfers.up(vip, MEGABYTE)
         assert dropped(director) == 0

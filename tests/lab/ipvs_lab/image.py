@@ -42,6 +42,7 @@ PACKAGES = (
     "keepalived",
     "kmod",
     "linux-image-cloud-amd64",
+    "net-tools",
     "nftables",
     "nghttp2-client",
     "openssh-server",
@@ -56,6 +57,9 @@ PACKAGES = (
     "tcpdump",
     "udev",
 )
+
+#: What the roles install where it is missing. Nodes can install it again without a network.
+KEPT_PACKAGES = ("conntrack", "ipvsadm", "nftables", "python3-pyroute2")
 
 APT_OPTIONS = ('Apt::Install-Recommends "0"', 'Acquire::Languages "none"')
 EXCLUDED_PATHS = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
@@ -196,6 +200,7 @@ def host_sources() -> list[str]:
 def bootstrap_command(sources: Iterable[str], archive: Path) -> list[str]:
     """The mmdebstrap call that writes the packages' files to the tar file *archive*."""
     units = shlex.join(DISABLED_UNITS)
+    keep = f'{shlex.quote(str(NODE_FILES / "repository.sh"))} "$1" {shlex.join(KEPT_PACKAGES)}'
     return [
         "mmdebstrap",
         "--quiet",
@@ -204,6 +209,7 @@ def bootstrap_command(sources: Iterable[str], archive: Path) -> list[str]:
         *(f"--aptopt={option}" for option in APT_OPTIONS),
         *(f"--dpkgopt=path-exclude={path}" for path in EXCLUDED_PATHS),
         f'--customize-hook=systemctl --quiet --root="$1" disable {units}',
+        f"--customize-hook={keep}",
         SUITE,
         str(archive),
         *sources,
@@ -223,6 +229,7 @@ def write_overlay(archive: Path, key: Path, host_key: Path) -> None:
     :param host_key: The private key by which the nodes are known, all of them.
     """
     texts = {
+        "/etc/apt/sources.list": ("deb [trusted=yes] file:/usr/local/share/packages ./\n", 0o644),
         "/etc/fstab": ("# the kernel's command line names the root file system\n", 0o644),
         "/etc/hostname": ("node\n", 0o644),
         "/etc/machine-id": ("0" * 31 + "1\n", 0o444),

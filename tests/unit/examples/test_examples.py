@@ -52,5 +52,7 @@ def test_an_example_is_what_a_scenario_runs(example: Path) -> None:
 
 
 def test_there_is_an_example_for_every_way() -> None:
+    names = "nat nat_two_armed nat_routed dr tun ipv6 fwmark mixed two_pairs"
+    assert {example.name for example in EXAMPLES} == set(names.split())
     forwards = {service["forward"] for example in EXAMPLES for service in inventory(example)[0]}
     assert forwards == {"nat", "dr", "tun"}

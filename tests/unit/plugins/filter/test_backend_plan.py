@@ -299,6 +299,28 @@ def test_a_file_that_sets_the_filter_for_all_to_nothing_is_no_danger() -> None:
     assert plan(*BOTH, host={**ABLE, "boot": {ALL: {"value": "0", "file": FILE}}})["problems"] == []
 
 
+@pytest.mark.parametrize(
+    ("live", "device", "given", "refused"),
+    [
+        (0, "ipip", 1, True),
+        (0, "ipip", "1", True),
+        (0, "ipip", 2, True),
+        (0, "ipip", 0, False),
+        (0, "gre", 0, False),
+        (1, "gre", 0, True),
+        (0, "gre", 1, True),
+        (1, "gre", "2", False),
+    ],
+)
+def test_a_filter_for_a_device_is_refused_where_it_drops(live: int, device: str, given: object, refused: bool) -> None:
+    """gre has the VIP, ipip has none."""
+    key = f"net.ipv4.conf.l4lb-{device}4.rp_filter"
+    services = BOTH if device == "ipip" else BOTH[1:]
+    told = plan(*services, host={**ABLE, "sysctls": {ALL: live}}, sysctls={key: given})["problems"]
+    text = f"{key} is {given} in ipvs_backend_sysctls, which drops what l4lb-{device}4 receives: leave it to the role"
+    assert told == ([text] if refused else [])
+
+
 def test_what_one_device_cannot_receive_is_refused() -> None:
     sums = [
         tunnelled(f"192.0.2.{i}", tunnel_type="gre", tunnel_checksum=word) for i, word in ((1, "none"), (2, "csum"))

@@ -18,6 +18,7 @@ WEB = {
     "forward": "nat",
     "servers": [{"address": "198.51.100.11", "port": 8443}],
 }
+ROUTED = {**WEB, "return_path": "gateway"}
 WEB6 = {**WEB, "address": "2001:db8::10", "servers": [{"address": "2001:db8:1::11"}]}
 INTERFACES = [
     {"name": "lo", "addresses": [{"address": "127.0.0.1", "prefix": 8}]},
@@ -76,6 +77,24 @@ def test_nat_in_one_place_forwards_and_redirects_nobody() -> None:
         "net.ipv4.conf.lan/5.send_redirects": 0,
         "net.ipv4.vs.conntrack": 1,
     }
+
+
+@pytest.mark.parametrize(
+    ("service", "live", "given", "tracks"),
+    [
+        (WEB, {}, {}, True),
+        (ROUTED, {}, {}, False),
+        (ROUTED, {"net.ipv4.vs.conntrack": 0}, {}, False),
+        (ROUTED, {"net.ipv4.vs.conntrack": 1}, {}, True),
+        (ROUTED, {"net.ipv4.vs.conntrack": 1}, {"net.ipv4.vs.conntrack": 0}, False),
+        (ROUTED, {"net.ipv4.vs.conntrack": 0}, {"net.ipv4.vs.conntrack": "1"}, True),
+        (WEB, {"net.ipv4.vs.conntrack": 1}, {"net.ipv4.vs.conntrack": "0"}, False),
+    ],
+)
+def test_ipvs_tracks_on_when_its_last_source_nat_is_gone(
+    service: dict[str, Any], live: dict[str, int], given: dict[str, Any], tracks: bool
+) -> None:
+    assert plan(service, host={"sysctls": live}, sysctls=given)["tracks"] is tracks
 
 
 def test_conntrack_is_only_for_source_nat() -> None:

@@ -436,7 +436,15 @@ def test_a_mark_that_others_set_is_not_checked() -> None:
         "not checked: shadowed, two_holders, vip_is_real, for the traffic of service all (-f 7) is not known: "
         "state it in mark"
     )
-    assert only(lint([MARKED], **fleet()), "not_checked") == told
+    service = {**MARKED, "forward": "nat", "return_path": "snat"}
+    assert only(lint([service], **fleet()), "not_checked") == told
+
+
+@pytest.mark.parametrize("forward", ["dr", "tun"])
+def test_servers_of_a_mark_that_others_set_get_no_vip(forward: str) -> None:
+    verdict = lint([{**MARKED, "forward": forward}], **fleet())
+    rule = CHECKS["no_vips"].rule.format(servers="servers 198.51.100.11, 198.51.100.12", forward=forward)
+    assert verdict["warnings"] == [warning("no_vips", f"service all (-f 7): {rule}")]
 
 
 def test_servers_by_nat_keep_a_service_tracked() -> None:
@@ -457,21 +465,22 @@ def test_a_bad_mark_is_told_with_the_rest() -> None:
 @pytest.mark.parametrize("forward", ["dr", "tun"])
 def test_direct_traffic_that_nobody_can_exempt_is_told(forward: str) -> None:
     marked = {**MARKED, "forward": forward}
-    verdict = lint([{**NAT, **SERVERS}, marked], **fleet())
-    assert verdict["warnings"] == [
-        warning("tracked", f"service all (-f 7): {CHECKS['tracked'].rule.format(forward=forward, other=WEB)}")
-    ]
+    told = warning("tracked", f"service all (-f 7): {CHECKS['tracked'].rule.format(forward=forward, other=WEB)}")
+
+    def tracked(*services: dict[str, Any], **hosts: Any) -> bool:
+        """Whether it is told, beside that the servers get no VIP."""
+        warnings = lint(list(services), **(hosts or fleet()))["warnings"]
+        assert all("nobody knows the VIPs" in one for one in warnings if one != told)
+        return told in warnings
+
+    assert tracked({**NAT, **SERVERS}, marked)
     hosts = fleet(director2=host(FAR))
     hosts["groups"].update(one=["director1"], two=["director2"])
-    apart = lint([{**NAT, **SERVERS, "directors": "two"}, {**marked, "directors": "one"}], **hosts)
-    assert apart["warnings"] == []
+    assert not tracked({**NAT, **SERVERS, "directors": "two"}, {**marked, "directors": "one"}, **hosts)
     known = {**marked, "mark": {"addresses": ["198.51.100.101"], "ports": [80]}}
     for other in (known, {**marked, "forward": "nat"}):
-        assert lint([{**NAT, **SERVERS}, other], **fleet())["warnings"] == []
-    assert (
-        lint([{**NAT, **SERVERS, "address": "203.0.113.100", "return_path": "gateway"}, marked], **fleet())["warnings"]
-        == []
-    )
+        assert not tracked({**NAT, **SERVERS}, other)
+    assert not tracked({**NAT, **SERVERS, "address": "203.0.113.100", "return_path": "gateway"}, marked)
 
 
 # who prepares the servers

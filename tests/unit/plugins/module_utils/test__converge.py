@@ -175,6 +175,21 @@ def test_reading_back_finds_what_was_lost(machine: Machine) -> None:
     assert str(caught.value) == "the kernel accepted -A -t 192.0.2.20:80 -s rr but holds nothing"
 
 
+def test_reading_back_once_is_no_proof(machine: Machine) -> None:
+    """Another takes a server away and brings it back while the table is read back."""
+    kernel = machine.kernel
+    steps = [lambda: drop_server(kernel, 1), lambda: kernel.restore(LINES[2])]
+
+    def step(command: str) -> None:
+        if kernel.writes and command not in WRITES and steps and (command == "GET_DEST" or len(steps) == 1):
+            steps.pop(0)()
+
+    kernel.before = step
+    assert run(machine, WEB)["operations"] == LINES
+    assert not steps
+    assert kernel.save() == LINES
+
+
 def test_reading_back_finds_what_an_old_kernel_ignores(machine: Machine) -> None:
     machine.kernel.old = True
     with pytest.raises(IpvsError) as caught:

@@ -83,6 +83,18 @@ def test_a_long_parameter_is_not_repeated(run_main: Any, failing: bool) -> None:
     }
 
 
+def test_many_warnings_are_counted(run_main: Any) -> None:
+    def body(task: Task) -> dict[str, Any]:
+        findings = Findings()
+        for number in range(44_000):
+            findings.warning(f"services[{number}]", "has no server")
+        task.conclude(findings)
+        return {}
+
+    warnings = run_main(main_of(body), {})["warnings"]
+    assert warnings[19:] == ["services[19]: has no server", "... and 43980 more"]
+
+
 def test_findings_are_concluded_once(run_main: Any) -> None:
     def body(task: Task) -> dict[str, Any]:
         findings = Findings()
@@ -258,6 +270,16 @@ def test_the_lock_is_refused_to_another_user(lock_dir: Path, monkeypatch: pytest
 
     monkeypatch.setattr(_module.os, denied, deny)
     with pytest.raises(Forbidden, match="become: true"), namespace_lock(0):
+        pass
+
+
+@pytest.mark.parametrize("failing", ["makedirs", "open"])
+def test_a_lock_without_a_place_is_told(lock_dir: Path, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+    def full(*dummy: Any, **options: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(_module.os, failing, full)
+    with pytest.raises(IpvsError, match=r"the lock .* cannot be made: No space left on device"), namespace_lock(0):
         pass
 
 

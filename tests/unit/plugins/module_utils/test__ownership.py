@@ -145,6 +145,15 @@ def test_a_record_that_cannot_be_written_is_told(claimed: Register, monkeypatch:
     assert claimed.owned == OURS
 
 
+def test_a_record_that_cannot_be_read_is_told(monkeypatch: pytest.MonkeyPatch, claimed: Register) -> None:
+    def broken(*dummy: Any, **options: Any) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("builtins.open", broken)
+    with pytest.raises(IpvsError, match=r"the ownership file .* cannot be read: Input/output error"):
+        assert Register().owned
+
+
 def test_another_user_is_told_to_become_root(monkeypatch: pytest.MonkeyPatch, claimed: Register) -> None:
     def denied(*dummy: Any, **options: Any) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))

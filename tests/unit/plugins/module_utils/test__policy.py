@@ -331,12 +331,40 @@ def test_what_is_out_of_scope_does_not_make_a_share_larger() -> None:
 def test_a_purge_with_nothing_listed_is_a_mistake() -> None:
     live = table(web(80, 1))
     error = refusal(Policy("all"), live, {})
-    assert "would remove 1 of 1 services, and nothing is listed; max_removals allows 0" in str(error)
+    assert "would remove 1 of 1 services, and none is listed; max_removals allows 0" in str(error)
     for meant in (Limit(share=100), Limit(1)):
         policy = Policy("all", max_removals=meant)
         assert len(policy.checked(policy.plan(live, {}, Owned()), {}).operations) == 1
     for policy in (Policy("none"), Policy("owned")):
         assert not policy.checked(policy.plan(live, {}, Owned()), {}).operations
+
+
+def test_a_purge_with_no_server_listed_is_a_mistake() -> None:
+    live = table(web(80, 1, 2), web(81, 3))
+    listed = table(web(80), web(81))
+    error = refusal(Policy("all"), live, listed)
+    assert "would remove 3 of 3 servers, and none is listed; max_removals allows 0" in str(error)
+    for meant in (Limit(share=100), Limit(3)):
+        policy = Policy("all", max_removals=meant)
+        assert len(policy.checked(policy.plan(live, listed, Owned()), listed).operations) == 3
+
+
+def test_the_last_server_of_a_service_that_stays_does_not_go_by_mistake() -> None:
+    live = table(web(80, 1, 2), web(81, 3), web(82, 4), web(83))
+    listed = table(web(80), web(81), web(82, 4), web(83))
+    error = refusal(Policy("all", max_removals=Limit(share=99)), live, listed)
+    assert str(error) == (
+        "would leave 2 of 4 listed services without a server, -t 192.0.2.10:80 (and 1 more): "
+        "look at the plan, and give max_removals as a number if this is meant"
+    )
+    for meant in (Limit(share=100), Limit(3)):
+        policy = Policy("all", max_removals=meant)
+        assert len(policy.checked(policy.plan(live, listed, Owned()), listed).operations) == 3
+
+
+def test_a_server_may_take_the_place_of_the_last_one() -> None:
+    live, listed = table(web(80, 1), web(81, 1)), table(web(80, 2), web(81, 1))
+    assert len(Policy("all").checked(Policy("all").plan(live, listed, Owned()), listed).operations) == 2
 
 
 def test_a_network_is_a_value() -> None:

@@ -142,6 +142,8 @@ def test_sysctls_of_every_interface_are_told(host: Path, read: Callable[..., dic
         ("ipv4/conf/eth0.5/rp_filter", "2"),
         ("ipv4/conf/eth0.5/mc_forwarding", "0"),
         ("ipv6/conf/eth0.5/accept_ra", "1"),
+        ("ipv4/vs/conntrack", "1"),
+        ("ipv4/vs/conn_reuse_mode", "1"),
     ):
         file = host / "PROC" / "sys" / "net" / path
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -150,6 +152,7 @@ def test_sysctls_of_every_interface_are_told(host: Path, read: Callable[..., dic
         "net.ipv4.conf.all.arp_ignore": 1,
         "net.ipv4.conf.eth0/5.rp_filter": 2,
         "net.ipv6.conf.eth0/5.accept_ra": 1,
+        "net.ipv4.vs.conntrack": 1,
     }
 
 

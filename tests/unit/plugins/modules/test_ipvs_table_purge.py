@@ -6,6 +6,8 @@ from __future__ import annotations
 import errno
 import itertools
 import json
+import os
+import re
 import socket
 from pathlib import Path
 from typing import Any, Callable
@@ -120,6 +122,69 @@ def test_a_server_of_ours_leaves_a_service_of_another(run: Any, kernel: Kernel) 
 
 def record() -> Path:
     return Path(_ownership.Register().path)
+
+
+@pytest.fixture
+def full(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """full(n): there is room for the record n times more."""
+    fsync, room = os.fsync, [0]
+
+    def fill(descriptor: int) -> None:
+        room[0] -= 1
+        if room[0] < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    def full(times: int) -> None:
+        room[0] = times
+        monkeypatch.setattr(_ownership.os, "fsync", fill)
+
+    return full
+
+
+FULL = "the ownership file .* cannot be written: No space left on device"
+
+
+def test_without_room_for_the_record_nothing_is_written(run_main: Any, kernel: Kernel, full: Any) -> None:
+    full(0)
+    result = run_main(main, {"services": [WEB]})
+    assert result["failed"]
+    assert re.match(FULL, result["msg"])
+    assert not result["changed"]
+    assert kernel.writes == []
+
+
+def test_a_record_that_fails_after_writing_tells_what_was_written(run_main: Any, kernel: Kernel, full: Any) -> None:
+    changed(run_main(main, {"services": [WEB, DNS]}))
+    full(0)
+    result = run_main(main, {"services": [WEB], "purge": "owned"})
+    assert result["failed"]
+    assert re.match(FULL, result["msg"])
+    assert result["changed"]
+    assert result["outcome"]["applied"] == ["-D -u 192.0.2.10:53"]
+    assert kernel.save() == WEB_LINES
+
+
+def test_a_refusal_is_told_beside_a_record_that_fails(run_main: Any, kernel: Kernel, full: Any) -> None:
+    kernel.refuse = {1: errno.ENOMEM}
+    full(1)
+    result = run_main(main, {"services": [WEB]})
+    assert result["failed"]
+    assert re.match(f"the kernel refused {WEB_LINES[1]}: the kernel is out of memory; {FULL}", result["msg"])
+    assert result["outcome"]["applied"] == [WEB_LINES[0], WEB_LINES[2]]
+    assert [one["operation"] for one in result["outcome"]["failed"]] == [WEB_LINES[1]]
+
+
+def test_a_last_strike_that_fails_tells_what_was_done(run_main: Any, kernel: Kernel, full: Any) -> None:
+    """The run only edits, and finds a service of ours gone."""
+    changed(run_main(main, {"services": [WEB, DNS]}))
+    del kernel.services[next(key for key in kernel.services if key[-1] == 53)]
+    full(0)
+    result = run_main(main, {"services": [{**WEB, "scheduler": "rr"}], "purge": "owned"})
+    assert result["failed"]
+    assert re.match(FULL, result["msg"])
+    assert result["changed"]
+    assert result["operations"] == ["-E -t 192.0.2.10:80 -s rr"]
 
 
 def test_single_object_modules_record_nothing(run: Any, run_main: Any, kernel: Kernel) -> None:
@@ -462,7 +527,7 @@ def test_a_large_refusal_is_told_in_part_and_counted(run: Any, refuses: Any) -> 
 def test_an_empty_inventory_is_refused_unless_it_is_meant(run: Any, refuses: Any, kernel: Kernel, purge: str) -> None:
     changed(run(many(2)))
     for options in ({}, {"max_removals": "99%"}, {"max_removals": 1}):
-        assert "and nothing is listed" in refuses([], purge=purge, **options)["msg"]
+        assert "and none is listed" in refuses([], purge=purge, **options)["msg"]
     assert changed(run([], purge=purge, max_removals="100%")) == ["-D -t 192.0.2.10:1", "-D -t 192.0.2.10:2"]
     assert changed(run([], purge=purge)) == []
     assert kernel.save() == []

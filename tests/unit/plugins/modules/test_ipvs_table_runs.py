@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from plugins.module_utils import _module
+from plugins.module_utils import _module, _ownership
 from plugins.modules.ipvs_table import main
 from tests.unit.conftest import Machine
 
@@ -20,6 +22,7 @@ Lines = dict[str, dict[str, str]]  # of each service, by its identity: "" its ow
 
 SCHEDULERS = ["wlc", "rr", "mh"]
 PURGES = ["none", "owned", "all"]
+MOMENTS = ["request", "write", "record"]
 PORTS = [80, 81, 82]
 LASTS = [11, 12, 13]
 FOREIGN = """
@@ -70,6 +73,11 @@ def wished(services: list[dict[str, Any]]) -> Lines:
 
 def objects(table: Lines) -> set[tuple[str, str]]:
     return {(key, one) for key, entry in table.items() for one in entry}
+
+
+def drained(table: Lines) -> set[tuple[str, str]]:
+    """The servers with weight 0."""
+    return {(key, one) for key, entry in table.items() for one in entry if " -w 0" in entry[one]}
 
 
 def after(before: Lines, wish: Lines, purge: str, ours: set[tuple[str, str]]) -> Lines:
@@ -154,22 +162,37 @@ def test_runs_converge_and_spare_what_is_foreign(run_main: Any, machine: Machine
         def make(self, services: list[dict[str, Any]], purge: str) -> None:
             self.run_through(services, purge)
 
-        def run_until(self, services: list[dict[str, Any]], purge: str, number: int, write: bool) -> None:
-            """A run that is killed before one of its requests, or of its writes."""
+        def run_until(self, services: list[dict[str, Any]], purge: str, number: int, moment: str) -> None:
+            """A run that is killed before one of its requests, or of its writes, or of its changes of the record."""
+            records = 0
 
             def kill(dummy: str) -> None:
-                if len(kernel.writes if write else kernel.commands) >= number:
+                if moment != "record" and len(kernel.writes if moment == "write" else kernel.commands) >= number:
                     raise Crash
 
+            def replace(*paths: str) -> None:
+                nonlocal records
+                records += 1
+                if moment == "record" and records >= number:
+                    raise Crash
+                usual(*paths)
+
+            usual = os.replace
             kernel.before = kill
-            with contextlib.suppress(Crash):
+            with contextlib.suppress(Crash), pytest.MonkeyPatch.context() as patch:
+                patch.setattr(_ownership.os, "replace", replace)
                 self.run(services, purge)
 
-        @rule(services=listings(), purge=st.sampled_from(PURGES), number=st.integers(1, 20), write=st.booleans())
-        def crash(self, services: list[dict[str, Any]], purge: str, number: int, write: bool) -> None:
+        @rule(
+            services=listings(),
+            purge=st.sampled_from(PURGES),
+            number=st.integers(1, 20),
+            moment=st.sampled_from(MOMENTS),
+        )
+        def crash(self, services: list[dict[str, Any]], purge: str, number: int, moment: str) -> None:
             """A run is killed, and the next one converges."""
             expected = after(held(kernel.save()), wished(services), purge, self.ours)
-            self.run_until(services, purge, number, write)
+            self.run_until(services, purge, number, moment)
             self.run_through(services, purge)
             assert held(kernel.save()) == expected
 
@@ -185,14 +208,14 @@ def test_runs_converge_and_spare_what_is_foreign(run_main: Any, machine: Machine
             services=listings(),
             purge=st.sampled_from(PURGES),
             number=st.integers(1, 5),
-            write=st.booleans(),
+            moment=st.sampled_from(MOMENTS),
             then=listings(),
         )
         def crash_and_another_adds(
-            self, services: list[dict[str, Any]], purge: str, number: int, write: bool, then: list[dict[str, Any]]
+            self, services: list[dict[str, Any]], purge: str, number: int, moment: str, then: list[dict[str, Any]]
         ) -> None:
             """A run is killed, the next one has another list, and another adds what the first one was about to."""
-            self.run_until(services, purge, number, write)
+            self.run_until(services, purge, number, moment)
             self.run_beside_another(then, wished(services))
 
         @precondition(lambda dummy: kernel.services)
@@ -210,14 +233,19 @@ def test_runs_converge_and_spare_what_is_foreign(run_main: Any, machine: Machine
             reason=st.sampled_from([errno.ENOMEM, errno.EINVAL]),
         )
         def refuse(self, services: list[dict[str, Any]], purge: str, number: int, reason: int) -> None:
-            """The kernel refuses one write. Nothing is removed if that was no removal, and the next run converges."""
-            expected = after(held(kernel.save()), wished(services), purge, self.ours)
+            """The kernel refuses one write. Nothing is removed if that was no removal, no server is drained if it was
+            an addition or the edit of a service, and the next run converges.
+            """
+            before = held(kernel.save())
+            expected = after(before, wished(services), purge, self.ours)
             kernel.refuse = {number: reason}
             result = self.run(services, purge)
             kernel.refuse = {}
             assert result["failed"] == (len(kernel.writes) > number)
             if result["failed"] and not kernel.writes[number].startswith("DEL"):
                 assert not [command for command in kernel.writes if command.startswith("DEL")]
+                if kernel.writes[number] != "SET_DEST":
+                    assert not (drained(held(kernel.save())) - drained(before)) & objects(before)
             self.run_through(services, purge)
             assert held(kernel.save()) == expected
 
