@@ -2,11 +2,13 @@
 """What the client sees of IPv6 services."""
 
 import pytest
+import transfers
 
 import captures
 import nodes
 
 SERVERS = ("backend1", "backend2", "backend3")
+SIZE = 10 * transfers.MEGABYTE
 CLIENT, DIRECTOR = "2001:db8:100::10", "2001:db8:100::200"
 
 
@@ -43,3 +45,15 @@ def test_tun_servers_take_turns_and_see_the_client(scenario, target, client, car
         sent = captures.carried(files["lan"], DIRECTOR, backend)
         assert sent[carried] >= 30, sent
         assert set(sent) <= {carried, "icmpv6"}, sent
+
+
+@pytest.mark.parametrize("vip", ["[2001:db8:100::102]", "198.51.100.102"])
+def test_large_transfers_fit_the_ipv6_tunnel(scenario, vip):
+    """And no backend says that the VIP is its own, though it sends from it."""
+    with nodes.capturing(scenario, "lan") as files:
+        for name in SERVERS:
+            nodes.node(name).check_output("ip neigh flush all; ip -6 neigh flush all")
+        assert transfers.down(vip, SIZE) == SIZE
+        assert transfers.up(vip, SIZE)
+    told = {mac for dummy, mac in captures.claims(files["lan"], vip.strip("[]"))}
+    assert told <= {nodes.mac(nodes.DIRECTOR, "lan")}
