@@ -32,7 +32,7 @@ def test_only_what_servers_answer_themselves_is_not_tracked():
             {"concat": ["198.51.100.102", 8443]},
         ],
         "to_udp": [{"concat": ["198.51.100.101", 53]}],
-        "to_icmp": ["198.51.100.101"],
+        "to_icmp": ["198.51.100.101", "198.51.100.102"],
     }
 
 
