@@ -67,7 +67,8 @@ options:
         stays; so does a service of ours in which another has put servers.
       - V(all) removes them.
       - What this module adds is recorded in C(/run/l4lb-ipvs) until the next boot, for each network namespace. To
-        adopt an identical entry, or to change one, does not make it ours.
+        adopt an identical entry, or to change one, does not make it ours. Before Linux 5.14 a namespace with the inode
+        number of one that is gone cannot be told from it.
       - What a task that succeeds finds gone is ours no longer, even if it comes back. A task with V(owned) or V(all)
         looks at the whole table, another one that adds or removes anything at the services it lists.
       - The kernel does not tell who made an entry. One of ours that another removes and makes again between two such
@@ -90,7 +91,9 @@ options:
   keep_weights:
     description:
       - Whether a server that exists keeps its live weight, whatever its C(weight) here; for sites where something
-        else sets weights. RV(kept_weights) tells which. With O(state=absent) it means nothing, and is refused.
+        else sets weights. RV(kept_weights) tells which. The kernel takes a server's options all at once, so a weight
+        that is set while the task changes another option of this server is lost. With O(state=absent) it means
+        nothing, and is refused.
     type: bool
     default: false
   max_removals:
@@ -98,7 +101,7 @@ options:
       - How much a purge may remove, of services and, separately, of servers, as a number or as a share such as V(25%)
         of what is live in scope. A share always allows 10.
       - Beyond it the task fails before anything is written, in check mode too, and shows the plan as far as a result
-        goes.
+        goes. Where another writer interferes, the task plans up to three times, and each plan is held to it.
       - No share but V(100%) allows a purge the removal of any service where no service is listed, of any server where
         no server is listed, or of the last server of a listed service. Each is likely a mistake.
       - It does not limit O(state=absent), which names what it removes and accepts nothing but the default.
