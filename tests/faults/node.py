@@ -454,10 +454,20 @@ def test_container_without_the_capability() -> None:
     assert table() == held
 
 
-def stopped_before_writing(services: Sequence[dict[str, Any]], **options: Any) -> Run:
-    """A run that has read and decided, and stands still."""
-    run(services, check=True, trace=True, **options)
-    one = Run(services, inject=[f"sendto:signal=SIGSTOP:when={len(traced('sendto'))}"], **options)
+def stopped_before_writing(services: Sequence[dict[str, Any]], before: Callable[[], object] = lambda: None) -> Run:
+    """A run that has read and decided, and stands still with its first message that writes in hand."""
+    writing = itertools.count()
+
+    def send(usual: Callable[[bytes], int], data: bytes) -> int:
+        if writes_in(data) and next(writing) == 0:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return usual(data)
+
+    def prepare() -> None:
+        before()
+        with_socket(send=send)()
+
+    one = Run(services, before=prepare)
     one.wait_until_stopped()
     return one
 
