@@ -33,7 +33,7 @@ def carry_out(
     """
     applied: list[Operation] = []
     for last in (False, False, True):
-        with told_after(applied):
+        with _told_after(applied):
             check_modules(plan)
             if not plan.operations:
                 break
@@ -41,7 +41,7 @@ def carry_out(
                 register.claim(plan)
         outcome = apply(plan, client)
         applied += outcome.applied
-        with told_after(applied):
+        with _told_after(applied):
             unsettled = _settle(register, outcome)
             if outcome.broken or (outcome.failed and (last or not outcome.raced)):
                 raise _failure(outcome._replace(applied=tuple(applied)), plan, unsettled)
@@ -67,7 +67,7 @@ def _settle(register: Optional[Register], outcome: Outcome) -> Optional[IpvsErro
 
 
 @contextlib.contextmanager
-def told_after(applied: Sequence[Operation]) -> Iterator[None]:
+def _told_after(applied: Sequence[Operation]) -> Iterator[None]:
     """A failure in here tells what was applied before it, unless it tells more."""
     try:
         yield

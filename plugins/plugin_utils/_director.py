@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Optional
 
 from ..module_utils import _model, _traffic, _values
 from ..module_utils._errors import BadValue, Findings
+from ..module_utils._host import TRACKING
 from ..module_utils._model import AF_INET, AF_INET6, FORWARDS, ServiceKey, Table
 from ..module_utils._traffic import MARKS, Traffic
 from ._reading import Address, Danger, Network, check_allowances, egress, ip, judge, networks, on_link, setting
@@ -25,8 +26,6 @@ from ._vip_words import EXTERNAL, HOLD, STANDBY, words_of_vips
 #: What a user may decide to live with, by the word that says so.
 ALLOWANCES = ("forward_drop", "foreign_masquerade", "foreign_owner", "management_capture")
 HOST_PREFIX = "host"
-#: Whether IPVS keeps entries of connection tracking.
-TRACKING = "net.ipv4.vs.conntrack"
 VIP_INTERFACE_OPTION = "ipvs_director_vip_interface"
 
 
