@@ -32,6 +32,7 @@ INVENTORY = BUILD / "lab.yml"
 DIRECTOR = "director1"
 MANAGED = ("ipvs_directors", "ipvs_backends")  # the groups of the nodes that the collection changes
 CLIENT = "client"
+GIVE_WAY = (str(ROOT / "tests" / "lab" / "give-way"), "15")
 PATIENCE = 120  # seconds for one load, which waits for each connection
 COUNTING = "/var/tmp/l4lb-counting-python"  # a Python that leaves a line in STARTS for each time it is started
 STARTS = "/var/tmp/l4lb-starts"
@@ -220,13 +221,14 @@ def ansible(scenario: str, program: str, *arguments: str) -> Run:
         "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
     }
     run = subprocess.run(
-        ["nice", program, *inventories, *arguments],
+        [*GIVE_WAY, program, *inventories, *arguments],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
+        start_new_session=True,
     )
     return Run(run.returncode, run.stdout)
 

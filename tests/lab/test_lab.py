@@ -24,7 +24,7 @@ pytestmark = pytest.mark.lab
 COMMAND = Path(__file__).parent / "lab"
 PAIR = """\
 segments: [lan]
-groups: {ipvs_backends: [backend1]}
+groups: {ipvs_backends: [backend1], lab_clients: [client]}
 nodes:
   client:
     interfaces: {lan: [198.51.100.10/24, "2001:db8::10/64"]}
@@ -104,6 +104,15 @@ def test_two_labs_are_apart(labs: tuple[str, str]) -> None:
     assert "1 received" in on(one, "client", "ping -c 1 -W 5 198.51.100.11")
     assert "0 received" in on(two, "client", "ping -c 1 -W 1 198.51.100.11", check=False)
     lab(two, "port", "backend1", "lan", "up")
+
+
+def test_all_give_way_to_the_client(labs: tuple[str, str]) -> None:
+    for name in labs:
+        pids = {node: process_of(runtime_directory() / name / f"{node}.pid") for node in ("client", "backend1")}
+        for node, worse in (("client", 0), ("backend1", 8)):
+            assert os.getpriority(os.PRIO_PROCESS, pids[node] or 0) == os.getpriority(os.PRIO_PROCESS, 0) + worse
+            group = Path(f"/proc/{pids[node]}/autogroup")
+            assert not group.exists() or group.read_text().endswith(f" nice {worse}\n")
 
 
 def test_responder_and_load_tool(labs: tuple[str, str]) -> None:

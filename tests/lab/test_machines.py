@@ -54,6 +54,11 @@ def test_restored_machine_has_the_hardware_of_the_snapshot() -> None:
     assert values(node, "-incoming") == ["fd:3"]
 
 
+def test_a_machine_may_give_way() -> None:
+    assert machine().command()[0] == qemu.PROGRAM
+    assert machine(gives_way=True).command()[:3] == [*qemu.GIVE_WAY, qemu.PROGRAM]
+
+
 def test_a_node_may_have_memory_of_its_own() -> None:
     assert values(machine().command(), "-m") == [str(qemu.MEMORY)]
     assert values(machine(memory=1024).command(), "-m") == ["1024"]

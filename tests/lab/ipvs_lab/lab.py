@@ -90,6 +90,7 @@ class Lab:
             },
             macs={number: node.mac(number) for number in range(1, len(node.interfaces) + 1)},
             memory=node.memory or MEMORY,
+            gives_way=self.topology.gives_way(node),
         )
 
     def running(self, node: Node) -> bool:

@@ -21,6 +21,7 @@ from .image import SEARCH_PATH, Image
 
 PROGRAM = "qemu-system-x86_64"
 MEMORY = 256  # MiB
+GIVE_WAY = (str(Path(__file__).parent.parent / "give-way"), "8")
 ACCELERATORS = {
     "tcg": ("-accel", "tcg,thread=multi,tb-size=128", "-cpu", "qemu64,-svm"),
     "kvm": ("-accel", "kvm", "-cpu", "host"),
@@ -70,6 +71,7 @@ class Machine:
     :param nics: The socket of the segment and the machine's own, by the number of the lab's network card (1 is eth1).
         Cards that are not named are there but connected to nothing.
     :param macs: The hardware address of each lab network card.
+    :param gives_way: Whether the host's scheduler is to prefer other machines.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Machine:
     nics: Mapping[int, tuple[Path, Path]] = field(default_factory=dict)
     macs: Mapping[int, str] = field(default_factory=dict)
     memory: int = MEMORY
+    gives_way: bool = False
 
     @property
     def overlay(self) -> Path:
@@ -107,7 +110,8 @@ class Machine:
 
         :param state: What ``-incoming`` restores the machine from; without it the machine boots.
         """
-        words = [PROGRAM, "-name", self.name, "-M", "q35", *ACCELERATORS[self.accelerator]]
+        words = [*(GIVE_WAY if self.gives_way else ()), PROGRAM]
+        words += ["-name", self.name, "-M", "q35", *ACCELERATORS[self.accelerator]]
         words += ["-smp", "1", "-m", str(self.memory)]
         words += ["-nodefaults", "-no-user-config", "-display", "none", "-pidfile", str(self.pid_file)]
         words += ["-qmp", f"unix:{self.monitor},server=on,wait=off"]

@@ -6,6 +6,7 @@ For example::
     segments: [outside, inside]
     groups:
       ipvs_directors: [director1]
+      lab_clients: [client]         # where there are some, the other machines give way to theirs
     nodes:
       director1:
         interfaces:
@@ -46,6 +47,7 @@ GROUP = re.compile(r"[a-z_][a-z0-9_]*")
 SYSCTL = re.compile(r"[a-zA-Z0-9_./-]+")
 LEAST_MEMORY, MOST_MEMORY = 128, 16384  # MiB
 RESERVED_GROUPS = ("all", "ungrouped")
+CLIENTS = "lab_clients"
 NODE_KEYS = ("interfaces", "gateway", "routes", "sysctls", "serve", "vars", "memory")
 
 
@@ -86,6 +88,11 @@ class Topology:
     segments: tuple[str, ...]
     nodes: Mapping[str, Node]
     groups: Mapping[str, tuple[str, ...]]
+
+    def gives_way(self, node: Node) -> bool:
+        """Whether the node's machine is to give way to those of clients, lest a load be begun late."""
+        clients = self.groups.get(CLIENTS, ())
+        return bool(clients) and node.name not in clients
 
 
 class _Reader:
