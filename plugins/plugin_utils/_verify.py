@@ -33,6 +33,8 @@ SOURCE_PORTS, PORTS_SHARE, REPEATS, FIRST_SOURCE_PORT = 60, 20, 2, 20000
 HELD_SHARE, MOST_HELD = 3, 500
 #: Points of a hundred by which a share may miss its weight's where the scheduler goes by the number of connections.
 TOLERANCE = 20
+#: Bytes that an ICMP error puts before the packet it quotes, by the length of an address (RFC 792, RFC 4443).
+BEFORE_A_QUOTE = {4: 20 + 8, 16: 40 + 8}
 
 SETTINGS = (
     Field("send", lambda value: value),
@@ -339,7 +341,7 @@ def _answers(
     after: Sequence[Mapping[str, Any]],
 ) -> Answers:
     if "pattern" not in asked.settings:
-        counted = _counted(asked.entry, result["protocol"] != "udp", before, after)
+        counted = _counted(asked.entry, result, before, after)
         counts = {key: number for key, number in counted.items() if key in asked.entry.servers}
         strangers = {_model.server_text(key): counted[key] for key in counted.keys() - counts.keys() if counted[key]}
         return Answers(result["attempts"], result["failures"], counts, {}, strangers)
@@ -365,20 +367,32 @@ def _names(asked: _Asked) -> dict[str, ServerKey]:
 
 
 def _counted(
-    entry: Entry, answered: bool, before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]
+    entry: Entry,
+    result: Mapping[str, Any],
+    before: Sequence[Mapping[str, Any]],
+    after: Sequence[Mapping[str, Any]],
 ) -> dict[ServerKey, int]:
     """How many connections each server took. IPVS counts a connection that it gives to a dead server, too; where
-    connections are ``answered``, a server by NAT, whose answers it sees, took none if there were none.
+    connections are answered, a server by NAT, whose answers it sees, took none if it sent nothing.
     """
     first, last = _counters(entry, before), _counters(entry, after)
+    counted = {}
+    for key in sorted(last):
+        more = {name: number - first.get(key, {}).get(name, 0) for name, number in last[key].items()}
+        silent = not more["packets_out"] or (result["failures"] and _only_quoted(key, more))
+        counted[key] = 0 if silent and result["protocol"] != "udp" and _is_nat(entry, key) else more["connections"]
+    return counted
 
-    def more(key: ServerKey, name: str) -> int:
-        return int(last[key][name] - first.get(key, {}).get(name, 0))
 
-    return {
-        key: more(key, "connections") if more(key, "packets_out") or not (answered and _is_nat(entry, key)) else 0
-        for key in sorted(last)
-    }
+def _only_quoted(key: ServerKey, more: Mapping[str, int]) -> bool:
+    """Whether all that came from a server are ICMP errors, by which the director or a router tells that it is out of
+    reach: IPVS counts them as the server's (ip_vs_core.c, handle_response_icmp). Each quotes the first packet of a
+    connection, and a client that gets no answer sends no other.
+    """
+    if not more["packets_in"] or more["bytes_in"] % more["packets_in"]:
+        return False
+    error = more["bytes_in"] // more["packets_in"] + BEFORE_A_QUOTE[len(key.address)]
+    return more["bytes_out"] == error * more["packets_out"]
 
 
 def _is_nat(entry: Entry, key: ServerKey) -> bool:

@@ -41,6 +41,8 @@ def test_the_counters_tell_who_answered(scenario):
 def test_the_counters_tell_who_did_not_answer(scenario):
     nodes.lab("port", "backend2", "inside", "down")
     try:
+        # nor is there an answer in the errors by which the director then tells that it does not find the server
+        nodes.node(nodes.DIRECTOR).check_output("ip neighbour del 192.168.81.130 dev eth2")
         # so many time-outs are waited for that each should be short
         run = verify(scenario, ipvs_verify={"default": {"timeout": 1}})
     finally:

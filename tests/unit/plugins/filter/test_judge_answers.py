@@ -236,16 +236,34 @@ def test_what_ipvs_did_not_count_was_answered_by_somebody_else() -> None:
 
 
 def judged_by_counters(
-    asked: dict[str, Any], taken: dict[str, int], got: dict[str, Any], silent: str | None = None
+    asked: dict[str, Any],
+    taken: dict[str, int],
+    got: dict[str, Any],
+    silent: str | None = None,
+    out_of_silent: tuple[int, int] = (0, 0),
 ) -> dict[str, Any]:
-    """The verdict where each server has counted some connections, and all but the silent one packets of its own."""
+    """The verdict where each server has counted some connections, and all but the silent one an exchange for each.
+    ``out_of_silent``: packets and bytes that IPVS counted as the answers of the silent one.
+    """
+
+    def counters(address: str, count: int) -> dict[str, int]:
+        (packets_in, bytes_in), (packets_out, bytes_out) = (
+            ((count, 60 * count), out_of_silent if count else (0, 0))
+            if address == silent
+            else ((4 * count, 216 * count), (3 * count, 172 * count))
+        )
+        return {
+            "connections": 100 + count,
+            "packets_in": 500 + packets_in,
+            "bytes_in": 9000 + bytes_in,
+            "packets_out": 300 + packets_out,
+            "bytes_out": 8000 + bytes_out,
+        }
 
     def statistics(taken: dict[str, int]) -> list[dict[str, Any]]:
-        counters = {
-            address: {"connections": 100 + count, "packets_out": 300 + (0 if address == silent else 3 * count)}
-            for address, count in taken.items()
-        }
-        servers = [{"address": address, "port": 80, "counters": counters[address]} for address in taken]
+        servers = [
+            {"address": address, "port": 80, "counters": counters(address, count)} for address, count in taken.items()
+        ]
         return [{"service": {"address": "192.0.2.10", "port": 80, "protocol": "tcp"}, "servers": servers}]
 
     (target,) = verify_targets([asked], verify={})
@@ -268,6 +286,25 @@ def test_a_server_that_sent_nothing_back_has_not_answered(forward: str, told: bo
     assert not judged["passed"]
     assert (f"{B}:80 never answered" in judged["line"]) is told
     assert f"{A}:80 never answered" not in judged["line"]
+
+
+@pytest.mark.parametrize(
+    ("what", "out", "told"),
+    [
+        ("13 ICMP errors, each with the 60 bytes of a SYN", (13, 13 * 88), True),
+        ("15 resets", (15, 15 * 40), False),
+        ("handshakes", (15, 15 * 60), False),
+    ],
+)
+def test_a_server_that_others_tell_to_be_out_of_reach_has_not_answered(
+    what: str, out: tuple[int, int], told: bool
+) -> None:
+    got = {"answers": {"connected": 15}, "failures": {"EHOSTUNREACH": 15}}
+    judged = judged_by_counters(service("rr", 1, 1), {A: 15, B: 15}, got, silent=B, out_of_silent=out)
+    assert (f"{B}:80 never answered" in judged["line"]) is told, what
+    # where all was answered, the same numbers are a coincidence
+    got = {"answers": {"connected": 30}}
+    assert judged_by_counters(service("rr", 1, 1), {A: 15, B: 15}, got, silent=B, out_of_silent=out)["passed"]
 
 
 def test_a_datagram_needs_no_answer() -> None:
