@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -71,17 +72,30 @@ class Director:
         script = f'#!/bin/sh\necho >> {STARTS}\nexec /usr/bin/python3 "$@"\n'
         lab.ssh(f"mkdir -p {PLACE}; cat > {COUNTING}; chmod +x {COUNTING}", data=script.encode())
 
-    def play(
+    def play(self, *arguments: Any, **options: Any) -> Play:
+        """Run a playbook, as :meth:`started` takes it, until it ends."""
+        self.lab.ssh(f": > {STARTS}")
+        begin = time.monotonic()
+        with self.started(*arguments, **options) as process:
+            try:
+                output = process.communicate(timeout=PATIENCE)[0]
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
+        took = time.monotonic() - begin
+        return Play(process.returncode, output, took, int(self.lab.ssh(f"wc -l < {STARTS}")))
+
+    def started(
         self,
         playbook: str | Sequence[dict[str, Any]],
         variables: str = "{}",
         interpreter: str | None = COUNTING,
         groups: dict[str, dict[str, Any]] | None = None,
         check: bool = False,
-    ) -> Play:
-        """Run a playbook, by its name or as its content. ``variables`` are YAML; ``groups`` maps the names of more
-        groups to their hosts with their variables; without ``interpreter`` Ansible looks for one; ``check`` is for
-        check mode.
+    ) -> subprocess.Popen[str]:
+        """A run of a playbook, given by its name or as its content, in a session of its own. ``variables`` are YAML;
+        ``groups`` maps the names of more groups to their hosts with their variables; without ``interpreter`` Ansible
+        looks for one; ``check`` is for check mode.
         """
         inventory = copy.deepcopy(self._inventory)
         host = inventory["all"]["hosts"][NODE]
@@ -94,20 +108,15 @@ class Director:
             playbook = str(self._place / "playbook.yml")
         (self._place / "inventory.yml").write_text(json.dumps(inventory))
         (self._place / "variables.yml").write_text(variables)
-        self.lab.ssh(f": > {STARTS}")
-        begin = time.monotonic()
-        done = subprocess.run(
+        return subprocess.Popen(
             ["ansible-playbook", "-i", "inventory.yml", "-e", "@variables.yml", *(["--check"] * check), playbook],
             cwd=self._place,
             env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "false"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=PATIENCE,
-            check=False,
+            start_new_session=True,
         )
-        took = time.monotonic() - begin
-        return Play(done.returncode, done.stdout, took, int(self.lab.ssh(f"wc -l < {STARTS}")))
 
     def table(self) -> list[str]:
         """What ``ipvsadm -Sn`` prints."""

@@ -312,6 +312,12 @@ def check_converges(services: Sequence[dict[str, Any]]) -> None:
     assert not run(services)["changed"]
 
 
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline, table()
+
+
 @contextlib.contextmanager
 def process(work: Callable[[], object]) -> Iterator[int]:
     """Do the work again and again in another process, while the block lasts."""
@@ -589,15 +595,28 @@ def test_the_services_of_others_need_the_word_all() -> None:
 
 
 def test_kube_proxy_is_not_fought() -> None:
+    """It takes away whatever it does not know, once a second."""
+
+    def reconcile() -> None:
+        time.sleep(1)
+        for words in (line.split() for line in table() - FOREIGN if line.startswith("-A")):
+            inside("ipvsadm", "-D", *words[1:3])
+
     check_converges(OLD)
     command("ip", "-n", NAMESPACE, "link", "add", "kube-ipvs0", "type", "dummy")
     for check in (True, False):
         assert "kube-proxy" in refused(NEW, check=check)["msg"]
     assert table() == FOREIGN | lines_of(OLD)
+    with process(reconcile):
+        wait_until(lambda: table() == FOREIGN)
+        assert "kube-proxy" in refused(OLD, trace=True)["msg"]
+        assert not written()
 
 
-#: How often another writer has changed the table; shared with the process it is.
+#: How many changes another writer has made to the table; shared with the process it is.
 CHURNED = mmap.mmap(-1, 8)
+#: Changes a second of a writer that hardly rests.
+CHURN_RATE = 1000
 
 
 def churned() -> int:
@@ -606,17 +625,39 @@ def churned() -> int:
 
 def churn(pause: float, within: Optional[int] = None) -> Callable[[], object]:
     """Another writer that adds and removes services of its own, in front of ours in the kernel's order and behind, and
-    servers of its own ``within`` our service of that port.
+    servers of its own ``within`` our service of that port, and rests after each. ipvsadm would be too slow for it.
     """
-    services = [f"-t 192.0.2.{last}:{last}" for last in range(100, 140)]
-    servers = [f"-t 192.0.2.10:{within} -r 198.51.100.{last}:{within}" for last in range(200, 220) if within]
-    adding = [*(f"-A {one} -s rr" for one in services), *(f"-a {one} -m -w 1" for one in servers)]
-    removing = [*(f"-D {one}" for one in services), *(f"-d {one}" for one in servers)]
+    client, encode, errors, model = (
+        importlib.import_module(f"{PLUGINS}.module_utils.{name}")
+        for name in ("_client", "_encode", "_errors", "_model")
+    )
+    its = [{"address": f"192.0.2.{last}", "port": last, "scheduler": "rr"} for last in range(100, 140)]
+    servers = [{"address": f"198.51.100.{last}", "forward": "nat"} for last in range(200, 220)]
+    ours = [{"address": "192.0.2.10", "port": within, "servers": servers}] if within else []
+    findings = errors.Findings()
+    theirs, touched = (model.parse_services(services, "services", findings) for services in (its, ours))
+    findings.raise_problems()
+    batches = [
+        [
+            *(encode.write_request(f"{word}_service", key, theirs[key].service) for key in theirs),
+            *(
+                encode.write_request(f"{word}_server", key, server)
+                for key, entry in touched.items()
+                for server in entry.servers.values()
+            ),
+        ]
+        for word in ("add", "remove")
+    ]
+
+    @functools.cache
+    def session() -> Any:
+        importlib.import_module(f"{PLUGINS}.module_utils._module").enter_namespace(NAMESPACE)
+        return client.Client()
 
     def work() -> None:
-        for commands in (adding, removing):
-            inside("ipvsadm", "-R", data="\n".join(commands) + "\n")
-            CHURNED[:] = (churned() + 1).to_bytes(8, sys.byteorder)
+        for batch in batches:
+            assert session().write(batch).errors == {}
+            CHURNED[:] = (churned() + len(batch)).to_bytes(8, sys.byteorder)
             time.sleep(pause)
 
     return work
@@ -624,33 +665,33 @@ def churn(pause: float, within: Optional[int] = None) -> Callable[[], object]:
 
 def wait_until_seen(lines: Lines) -> None:
     """ipvsadm reads a table that changes no better than others, but not twice in the same wrong way."""
-    deadline = time.monotonic() + PATIENCE
-    while missing := lines - table():
-        assert time.monotonic() < deadline, missing
+    wait_until(lambda: not lines - table())
 
 
 def test_churn_never_misleads() -> None:
-    """A table that changes without a rest, then with some: a run finishes or says so; it never takes away or adds what
+    """A table that hardly rests, then one that does: a run finishes or says so; it never takes away or adds what
     is right. Between rests some finish.
     """
     check_converges(LARGE)
-    for pause, runs in ((0.0, 15), (1.0, 5)):
-        outcomes, seen = [], []
+    for pause, runs in ((0.03, 15), (1.0, 5)):
+        outcomes, seen, took = [], [], 0.0
         with process(churn(pause, within=83)):
             for dummy in range(runs):
-                before = churned()
+                before, begin = churned(), time.monotonic()
                 result = Run(LARGE).result()
                 assert not result.get("operations"), result
                 if result.get("failed"):
                     assert "another writer" in result["msg"], result
                 outcomes.append("failed" if result.get("failed") else "unchanged")
-                wait_until_seen(lines_of(LARGE))
                 seen.append(churned() - before)
+                took += time.monotonic() - begin
+                wait_until_seen(lines_of(LARGE))
         for words in map(str.split, sorted(table() - FOREIGN - lines_of(LARGE))):
             inside("ipvsadm", *(["-D", *words[1:3]] if words[0] == "-A" else ["-d", *words[1:5]]))
         check_converges(LARGE)
-        print(f"pause {pause}: {outcomes.count('failed')} of {runs} runs said that they could not read the table")
-        assert all(seen) if pause == 0 else any(seen), seen
+        rate = sum(seen) / took
+        print(f"{rate:.0f} changes a second: {outcomes.count('failed')} of {runs} runs could not read the table")
+        assert any(seen) if pause == 1 else rate >= CHURN_RATE, (rate, seen)
     assert "unchanged" in outcomes, outcomes
 
 

@@ -6,6 +6,8 @@ not cost it any of them; modules with more arguments than a pipe holds.
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,26 +27,43 @@ WEB = {
     "forward": "nat",
     "servers_from": {"group": "web", "address": "ipvs_address"},
 }
+SITE = "l4lb.ipvs.site"
 MOST_STARTS = 15
-#: Hold the lock until two others have it open as well. They wait for a minute.
-UNTIL_TWO_WAIT = b"""
-import contextlib, fcntl, glob, os, time
+AT_THE_LOCK = f"""
+import contextlib, fcntl, glob, os, pathlib, time
 here = os.stat("/proc/self/ns/net")
-path = f"/run/l4lb-ipvs/{here.st_dev}-{here.st_ino}.lock"
+path = f"/run/l4lb-ipvs/{{here.st_dev}}-{{here.st_ino}}.lock"
+waiting, told = (pathlib.Path("{PLACE}", name) for name in ("waiting", "told"))
 
-def holders():
+def having():
+    found = set()
     for link in glob.glob("/proc/[0-9]*/fd/*"):
         with contextlib.suppress(OSError):
             if os.readlink(link) == path:
-                yield link.split("/")[2]
+                found.add(link.split("/")[2])
+    return found
 
-with open(path) as lock:
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    deadline = time.monotonic() + 50
-    while len(set(holders())) < 3:
-        assert time.monotonic() < deadline, set(holders())
+def wait_until(holds):
+    deadline = time.monotonic() + 50  # others wait for the lock for a minute
+    while not holds():
+        assert time.monotonic() < deadline, having()
         time.sleep(0.2)
+
+def hold_until(holds):
+    with open(path) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        wait_until(holds)
 """
+HOLD_UNTIL_TWO_WAIT = f"{AT_THE_LOCK}hold_until(lambda: len(having()) > 2)".encode()
+HOLD_UNTIL_TOLD = f"""{AT_THE_LOCK}
+def is_told():
+    if len(having()) > 1:
+        waiting.touch()
+    return told.exists()
+
+hold_until(is_told)
+""".encode()
+UNTIL_NOBODY_HAS_IT = f"{AT_THE_LOCK}wait_until(lambda: not having())".encode()
 PIPE = 65536  # bytes that it holds (pipe(7))
 
 
@@ -56,10 +75,13 @@ def build(
     **more: Any,
 ) -> Play:
     """Run the playbook of the collection for services with the group ``web`` of servers."""
+    return director.play(SITE, _variables(services, **more), groups={"web": servers}, check=check)
+
+
+def _variables(services: list[dict[str, Any]], **more: Any) -> str:
     variables = {"ipvs_services": services, **more}
     # what is marked so is not rendered, as if it had been by mistake
-    text = json.dumps(variables).replace('"{{ left', '!unsafe "{{ left')
-    return director.play("l4lb.ipvs.site", text, groups={"web": servers}, check=check)
+    return json.dumps(variables).replace('"{{ left', '!unsafe "{{ left')
 
 
 # what comes first, before the services of the fixture, which a run for others would remove
@@ -229,11 +251,37 @@ def test_a_broken_inventory_removes_nothing(
         assert state(built) == before
 
 
+def test_f02_the_controller_is_killed(built: Director) -> None:
+    """With its ssh, while the module that adds services is at work: what it has not added it does not remove, and the
+    next run makes up for it.
+    """
+    old, new = PORTS[0], 9000
+    changed = [{**WEB, "ports": [*PORTS[1:], new]}]
+    built.lab.ssh(f"cd {PLACE}; rm -f waiting told")
+    with ThreadPoolExecutor() as pool:
+        held = pool.submit(built.lab.ssh, "python3 -", data=HOLD_UNTIL_TOLD)
+        with built.started(SITE, _variables(changed), groups={"web": SERVERS}) as controller:
+            built.lab.ssh(f"cd {PLACE}; timeout 60 sh -c 'until [ -e waiting ]; do sleep 0.2; done'")
+            os.killpg(controller.pid, signal.SIGKILL)
+        built.lab.ssh(f"touch {PLACE}/told")
+        held.result()
+    built.lab.ssh("python3 -", data=UNTIL_NOBODY_HAS_IT)
+    count = {port: sum(f":{port} -s" in line for line in built.table()) for port in (old, new)}
+    assert count[old] == len(VIPS)
+    print(f"{count[new]} of {len(VIPS)} services were added")
+    assert vips(built) == set(VIPS)
+    assert build(built, changed).status == 0
+    table = built.table()
+    assert [sum(f":{port} -s" in line for line in table) for port in (old, new)] == [0, len(VIPS)]
+    assert [sum(line.startswith(word) for line in table) for word in ("-A", "-a")] == [300, 3000]
+    assert not build(built, changed).changed
+
+
 def test_two_playbooks_at_once(built: Director, tmp_path: Path) -> None:
     """Both make the same change and meet at the lock: one waits for the other, and both end well."""
     changed = [{**WEB, "scheduler": "rr"}]
     with ThreadPoolExecutor() as pool:
-        met = pool.submit(built.lab.ssh, "python3 -", data=UNTIL_TWO_WAIT)
+        met = pool.submit(built.lab.ssh, "python3 -", data=HOLD_UNTIL_TWO_WAIT)
         plays = list(pool.map(lambda one: build(one, changed), [built, Director(built.lab, tmp_path)]))
     met.result()
     for play in plays:
