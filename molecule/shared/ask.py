@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Asks a segment again and again who has some addresses, by ARP or neighbour discovery, until it is ended.
 
-    python3 -c "$(cat ask.py)" DEVICE ADDRESS RATE WANTED...
+    python3 -c "$(cat ask.py)" DEVICE ADDRESS WANTED=RATE...
 
-``ADDRESS`` is the IPv4 address that is told as the asker's, ``RATE`` how often in a second to ask for each of the
-``WANTED``. Runs on a node: arping(8) asks once a second, and only for IPv4.
+``ADDRESS`` is the IPv4 address that is told as the asker's, ``RATE`` how often in a second to ask for ``WANTED``. Runs
+on a node: arping(8) asks once a second, and only for IPv4.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 
 EVERYBODY = b"\xff" * 6
+TICK = 0.02  # seconds: an emulated processor sleeps no shorter
 
 
 def request(mac: bytes, address: str, wanted: str) -> bytes:
@@ -36,20 +39,30 @@ def solicited_node(wanted: str) -> str:
 
 
 def main() -> None:
-    device, address, rate, *wanted = sys.argv[1:]
+    device, address, *words = sys.argv[1:]
     link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
     link.bind((device, 0))
     mac = link.getsockname()[4]
     icmp = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
     icmp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, socket.if_nametoindex(device))
     icmp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)  # neighbours drop what has fewer
+    questions: list[tuple[int, Callable[[], object]]] = []
+    for word in words:
+        wanted, dummy, rate = word.rpartition("=")
+        if ":" in wanted:
+            receiver = (solicited_node(wanted), 0)
+            questions.append((int(rate), partial(icmp.sendto, solicitation(mac, wanted), receiver)))
+        else:
+            questions.append((int(rate), partial(link.send, request(mac, address, wanted))))
+    begin, last = time.monotonic(), 0.0
     while True:
-        for one in wanted:
-            if ":" in one:
-                icmp.sendto(solicitation(mac, one), (solicited_node(one), 0))
-            else:
-                link.send(request(mac, address, one))
-        time.sleep(1 / int(rate))
+        # what is late is made up for, so that a processor that is slowed down for a moment asks as often
+        now = time.monotonic() - begin
+        for rate, question in questions:
+            for dummy in range(int(now * rate) - int(last * rate)):
+                question()
+        last = now
+        time.sleep(TICK)
 
 
 if __name__ == "__main__":

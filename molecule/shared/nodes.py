@@ -14,10 +14,11 @@ import json
 import os
 import re
 import shlex
+import statistics
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -302,6 +303,11 @@ def steady_load(address: str, port: int, rate: int, seconds: int) -> Piece:
     answers, failures = map(int, numbers(r"(\d+) succeeded, (\d+) failed"))
     begin, begun = map(float, numbers(r"(?s)begin ([\d.]+)\n.* begun ([\d.]+)\n"))
     return Piece(answers, failures, rate * seconds / (begun - begin), output)
+
+
+def begun(pieces: Sequence[Piece]) -> float:
+    """How many connections a second were begun over pieces of one length."""
+    return statistics.harmonic_mean(piece.rate for piece in pieces)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 """What the client sees while servers come and go, and of what is not balanced."""
 
 import json
-import statistics
 
 import nodes
 
@@ -47,7 +46,7 @@ def test_a_server_joins_and_leaves_under_load(scenario, record_property):
         assert run.status == 0, run.output
         assert run.total("changed") == tasks, run.output
     assert connections_of(counted, FOURTH)[0] > 0, counted
-    begun = statistics.harmonic_mean(report.rate for report in reports)
+    begun = nodes.begun(reports)
     record_property("rate", round(begun, 1))
     for report in reports:
         assert (report.failures, report.answers) == (0, RATE * SECONDS), report.output

@@ -26,10 +26,13 @@ def test_one_variable_swaps_the_roles(scenario, record_property):
         run = nodes.playbook(scenario, "l4lb.ipvs.site", *words)
     afterwards = make()
     lost, silence = sum(report.failures for report in reports), captures.longest_silence(files["lan"], VIP)
-    for name, value in {"lost": lost, "of": len(reports) * RATE * SECONDS, "silence": round(silence, 1)}.items():
-        record_property(name, value)
+    begun = nodes.begun(reports)
+    told = {"rate": begun, "lost": lost, "of": len(reports) * RATE * SECONDS, "silence": silence}
+    for name, value in told.items():
+        record_property(name, round(value, 1))
     assert run.status == 0, run.output
     assert run.total("changed") == 2, run.output
+    assert begun > 0.95 * RATE, [report.output for report in reports]
     assert 0 < silence < PATIENCE
     # who asks while the VIP is nobody's may be lost, and what is under way then; nobody else
     assert lost < RATE * (silence + 1), [report.output for report in reports]
