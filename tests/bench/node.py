@@ -88,9 +88,9 @@ def restored(size: str) -> float:
     return timed(["ipvsadm", "--restore"], HERE / f"{size}.rules")[0]
 
 
-def module(source: str, check: bool = False, trace: bool = False) -> dict[str, Any]:
+def module(source: str, check: bool = False, trace: bool = False, **options: Any) -> dict[str, Any]:
     """One run of ipvs_table on a file of the bench: what :func:`run_module` prints, and with ``trace`` the messages."""
-    arguments = {"src": str(HERE / f"{source}.json"), "_ansible_check_mode": check}
+    arguments = {"src": str(HERE / f"{source}.json"), **options, "_ansible_check_mode": check}
     command = [sys.executable, __file__, "module", json.dumps(arguments), str(time.monotonic())]
     if trace:
         command = ["strace", "-f", "--seccomp-bpf", "-e", "trace=sendto", "-xx", "-s", "20", "-o", str(TRACE), *command]
@@ -118,13 +118,14 @@ def by_module(size: str) -> dict[str, Any]:
     runs = {"check": module(size, check=True), "apply": module(size)}
     save, table = saved()
     runs["second"] = module(size)
+    runs["purge"] = module(size, purge="owned")
     runs["edit"] = module(f"{size}-edit")
     return {**runs, "save": save, "table": table}
 
 
 def by_memory(size: str) -> dict[str, Any]:
     fresh_namespace()
-    return {"apply": module(size), "second": module(size)}
+    return {"apply": module(size), "second": module(size), "purge": module(size, purge="owned")}
 
 
 def by_trace(size: str) -> dict[str, Any]:
@@ -132,6 +133,7 @@ def by_trace(size: str) -> dict[str, Any]:
     runs = {"check": module(size, check=True, trace=True)}
     restored(size)
     runs["second"] = module(size, trace=True)
+    runs["purge"] = module(size, trace=True, purge="owned")
     runs["edit"] = module(f"{size}-edit", trace=True)
     return {name: run["writes"] for name, run in runs.items()}
 

@@ -32,6 +32,15 @@ def test_the_director_forwards_at_once_and_after_a_boot(now):
     assert "net.ipv6.conf.all.forwarding = 1\n" in text
 
 
+def test_what_a_router_has_advertised_is_kept(now):
+    """The kernel drops it when it begins to forward, unless it is told not to."""
+    assert nodes.node(nodes.DIRECTOR).check_output("ip -6 route show default proto ra dev eth1")
+    key = "net.ipv6.conf.eth1.accept_ra"
+    assert nodes.sysctls(now[nodes.DIRECTOR]["sysctls"])[key] == "2"
+    text = nodes.node(nodes.DIRECTOR).file("/etc/sysctl.d/99-zz-l4lb-ipvs-director.conf").content_string
+    assert f"{key} = 2\n" in text
+
+
 def test_source_nat_is_in_the_family_of_the_servers(now):
     tables = nodes.nft_tables(now[nodes.DIRECTOR]["rules"])
     assert "2001:db8:100::201" in tables["ip6 l4lb_snat"]
