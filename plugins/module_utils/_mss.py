@@ -82,6 +82,16 @@ def merge(live: Elements, wanted: Elements) -> Elements:
     return {**{element: None for element in live if element.key not in addresses}, **wanted}
 
 
+def merge_lower(live: Elements, wanted: Elements) -> Elements:
+    """As :func:`merge`, but an address keeps the lower MSS that it has."""
+    lowest: dict[Any, Element] = {}
+    for element in (*live, *wanted):
+        found = lowest.setdefault(element.key, element)
+        if _mss(element.kind) < _mss(found.kind):
+            lowest[element.key] = element
+    return dict.fromkeys(lowest.values())
+
+
 def lines(elements: Elements) -> list[str]:
     """The elements, one line each, in a stable order."""
     return [f"{element.key[0]} mss {_mss(element.kind)}" for element in sorted(elements, key=_order)]

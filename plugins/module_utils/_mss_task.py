@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import _mss, _nft_task
+from . import _mss, _nft_task, _values
 from ._errors import Findings
 from ._module import Task
+from ._values import KEEP_FORMER
 
 PURPOSE = _nft_task.Purpose(_mss.TABLES, _mss.draft, _mss.read_elements, _mss.lines, _mss.merge)
 
@@ -23,6 +24,11 @@ def body(task: Task) -> dict[str, Any]:
     """
     findings = Findings()
     clamps = _nft_task.listed(task, "clamps", _mss.parse_clamps, findings)
+    _values.refuse_with_absent(task.params, KEEP_FORMER, findings)
+    keep = task.params["keep_former"]
+    if keep and task.params["purge"] != "none":
+        findings.problem("keep_former", f"means nothing with purge {task.params['purge']}", keep)
     task.conclude(findings)
-    result = _nft_task.converge(task, PURPOSE, _mss.elements_by_family(clamps))
+    purpose = PURPOSE._replace(merge=_mss.merge_lower) if keep else PURPOSE
+    result = _nft_task.converge(task, purpose, _mss.elements_by_family(clamps))
     return {**result, "clamps": [_mss.clamp_params(clamp) for clamp in clamps]}

@@ -15,7 +15,7 @@ from typing import Any, Callable, NamedTuple, Optional, Union
 from . import _values
 from ._errors import Findings
 from ._rtnl_tunnel import Device
-from ._values import Field, show_address
+from ._values import KEEP_FORMER, Field, show_address
 
 MAX_TUNNELS = 1_000
 MAX_PORTS = 64
@@ -127,9 +127,10 @@ class Tunnel(NamedTuple):
     def listeners(self) -> tuple[Listener, ...]:
         return tuple(Listener(len(self.local), port) for port in self.ports)
 
-    def device(self, ours: Sequence[Listener]) -> Device:
-        """The device, up, with those of its listeners in its alias that are ``ours``."""
-        words = [MARK] + ([GUE, *(str(one.port) for one in self.listeners if one in ours)] if self.type == GUE else [])
+    def device(self, ours: Sequence[Listener], former: Sequence[Listener] = ()) -> Device:
+        """The device, up, with those of its listeners in its alias that are ``ours``, and ``former`` ones."""
+        listeners = [*(one for one in self.listeners if one in ours), *former]
+        words = [MARK] + ([GUE, *(str(one.port) for one in listeners)] if self.type == GUE or former else [])
         receiver = self.receiver
         return Device(
             name=self.name,
@@ -166,6 +167,8 @@ class Request(NamedTuple):
     wishes: tuple[Wish, ...]
     absent: bool
     purge: bool
+    #: Whether ports that a listed tunnel had before stay.
+    keep_former: bool = False
 
 
 class Live(NamedTuple):
@@ -242,6 +245,7 @@ def tunnel_params(tunnel: Tunnel) -> dict[str, Any]:
 def parse_request(params: Mapping[str, Any], findings: Findings) -> Request:
     """The module's parameters -> :class:`Request`; every problem goes to ``findings``."""
     absent, purge = params["state"] == "absent", params["purge"] == "owned"
+    _values.refuse_with_absent(params, KEEP_FORMER, findings)
     listed: Sequence[object] = ()
     if params["tunnels"] is not None:
         listed = _values.records(params["tunnels"], "tunnels", findings, MAX_TUNNELS)
@@ -253,7 +257,7 @@ def parse_request(params: Mapping[str, Any], findings: Findings) -> Request:
         if tunnel is not None:
             wishes.append(Wish(f"tunnels[{i}]", tunnel))
     _check_duplicates(wishes, absent, findings)
-    return Request(tuple(wishes), absent, purge)
+    return Request(tuple(wishes), absent, purge, params["keep_former"])
 
 
 def _parse_tunnel(item: object, path: str, absent: bool, findings: Findings) -> Optional[Tunnel]:
@@ -365,7 +369,10 @@ def make_plan(request: Request, live: Live, known: Callable[[str], bool], findin
                 wanted[listener] = None
             elif listener not in kept:
                 kept.append(listener)
-        device = tunnel.device(list(wanted))
+        former: list[Listener] = []
+        if request.keep_former and found and is_ours(found):
+            former = [one for one in _own_listeners(found) if one not in tunnel.listeners]
+        device = tunnel.device(list(wanted), former)
         if found is None:
             _check_addition(wish, device, live, findings)
             added.append(Step("add", device))

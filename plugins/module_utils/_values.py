@@ -280,6 +280,10 @@ def given(params: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     return {name: params[name] for name in names if params[name] is not None}
 
 
+#: The option of modules that can leave what a listed thing was before, for whoever still relies on it.
+KEEP_FORMER: dict[str, Any] = {"keep_former": {"type": "bool", "default": False}}
+
+
 def refuse_with_absent(params: Mapping[str, Any], options: Mapping[str, Any], findings: Findings) -> None:
     """Report each of ``options``, of AnsibleModule's spec, that a task with state absent sets: all are about what is to
     be there.

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Optional
 from . import _values
 from ._errors import BadValue, Findings
 from ._rtnl import FOREVER, Address, Link
-from ._values import Field, show_address
+from ._values import KEEP_FORMER, Field, show_address
 
 MAX_VIPS = 10_000
 MAX_LABEL = 15  # IFNAMSIZ - 1
@@ -69,6 +69,8 @@ class Request(NamedTuple):
     purge: bool
     probe: bool
     announce: bool
+    #: Whether an address of ours that is named stays where it is besides.
+    keep_former: bool = False
     #: The interfaces that the purge looks at; None: all.
     purge_interfaces: Optional[frozenset[str]] = None
 
@@ -148,6 +150,7 @@ def address_params(address: Address) -> dict[str, Any]:
 def parse_request(params: Mapping[str, Any], findings: Findings) -> Request:
     """The module's parameters -> :class:`Request`; every problem goes to ``findings``."""
     absent, purge = params["state"] == "absent", params["purge"] == "owned"
+    _values.refuse_with_absent(params, KEEP_FORMER, findings)
     single = _values.given(params, VIP_KEYS)
     items: list[tuple[str, object]] = []
     if params["vips"] is not None:
@@ -175,6 +178,7 @@ def parse_request(params: Mapping[str, Any], findings: Findings) -> Request:
         purge,
         _switch(params, "probe", absent, findings),
         _switch(params, "announce", absent, findings),
+        params["keep_former"],
         _purge_interfaces(params["purge_interfaces"], purge, findings),
     )
 
@@ -318,7 +322,7 @@ def make_plan(request: Request, live: Live, findings: Findings) -> Plan:
         elif _attributes(same[0]) != _attributes(wish.target):
             _check_change(wish, same[0], findings)
             replaced[same[0]] = wish.target
-        removed += [address for address in mine if address not in same]
+        removed += [address for address in mine if address not in same and not request.keep_former]
     unlisted = [address for address in ours if address.address not in listed]
     stale = [address for address in unlisted if request.purges(address)]
     if stale and not request.wishes and not request.absent:

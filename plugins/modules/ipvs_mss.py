@@ -29,6 +29,13 @@ options:
       - Required with O(state=present).
     type: list
     elements: dict
+  keep_former:
+    description:
+      - Whether a listed VIP keeps the MSS that it has where that is lower, for directors that still send through a
+        tunnel which takes more room. A later run without this option raises it.
+      - Means nothing with O(state=absent), and with O(purge) other than V(none).
+    type: bool
+    default: false
 notes:
   - Each of O(clamps) is a dict of C(address), the VIP, and C(mss), the size in bytes without any header (48 to 65495).
     Both are required.
@@ -88,10 +95,11 @@ diff:
 from ..module_utils._module import run_module
 from ..module_utils._mss_task import body
 from ..module_utils._nft_task import argument_spec
+from ..module_utils._values import KEEP_FORMER
 
 
 def main() -> None:
-    run_module(argument_spec("clamps"), body)
+    run_module({**argument_spec("clamps"), **KEEP_FORMER}, body)
 
 
 if __name__ == "__main__":

@@ -63,6 +63,13 @@ options:
     type: str
     choices: [none, owned]
     default: none
+  keep_former:
+    description:
+      - Whether the ports that a listed device had before stay open, for directors that still send there. A later run
+        without this option closes them.
+      - Means nothing with O(state=absent).
+    type: bool
+    default: false
 requirements:
   - The Python library pyroute2 0.7.2 or newer (package C(python3-pyroute2))
   - For V(gue), the command C(ip) of iproute2
@@ -171,11 +178,13 @@ diff:
 
 from ..module_utils._module import run_module
 from ..module_utils._tunnel_task import body
+from ..module_utils._values import KEEP_FORMER
 
 ARGUMENT_SPEC = {
     "tunnels": {"type": "list", "elements": "dict"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "purge": {"type": "str", "choices": ["none", "owned"], "default": "none"},
+    **KEEP_FORMER,
 }
 
 

@@ -96,7 +96,8 @@ options:
   state:
     description:
       - V(present) holds the addresses with these attributes and the defaults for those not given. One that this module
-        added to another interface or with another prefix moves, the new one being added before the old one is removed.
+        added to another interface or with another prefix moves, the new one being added before the old one is removed,
+        unless O(keep_former).
       - V(absent) removes them, whatever their attributes, if this module added them.
     type: str
     choices: [present, absent]
@@ -116,6 +117,13 @@ options:
         each other's VIPs alone.
     type: list
     elements: str
+  keep_former:
+    description:
+      - Whether an address that moves stays where it was as well, for whoever still sends to it there. A later run
+        without this option removes it there.
+      - Means nothing with O(state=absent).
+    type: bool
+    default: false
 requirements:
   - The Python library pyroute2 0.7.2 or newer (package C(python3-pyroute2))
 notes:
@@ -216,6 +224,7 @@ diff:
 """
 
 from ..module_utils._module import run_module
+from ..module_utils._values import KEEP_FORMER
 from ..module_utils._vip_task import body
 
 ARGUMENT_SPEC = {
@@ -234,6 +243,7 @@ ARGUMENT_SPEC = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "purge": {"type": "str", "choices": ["none", "owned"], "default": "none"},
     "purge_interfaces": {"type": "list", "elements": "str"},
+    **KEEP_FORMER,
 }
 
 

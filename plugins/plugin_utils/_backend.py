@@ -294,7 +294,10 @@ def _stale(
             and not one.address.is_loopback
             and (str(one.address), one.interface) not in vips
         ],
-        "tunnels": [one["name"] for one in host["interfaces"] if _tunnels.is_ours(one) and one["name"] not in tunnels],
+        "tunnels": [
+            *(one["name"] for one in host["interfaces"] if _tunnels.is_ours(one) and one["name"] not in tunnels),
+            *_tunnels.former_ports(host["interfaces"], needs["tunnels"]),
+        ],
         "policies": _returns.lines(rules_there - rules, routes_there - routes),
         "sysctls": [path for path in host["files"] if path == SYSCTL_FILE and not needs["sysctls"]],
     }

@@ -31,6 +31,18 @@ def is_ours(interface: Mapping[str, Any]) -> bool:
     return bool(interface["alias"].split()[:1] == [MARK])
 
 
+def former_ports(interfaces: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The ports of GUE that the devices ``wanted`` have had opened and need no more, one line each."""
+    ports = {tunnel["name"]: {str(port) for port in tunnel.get("ports", ())} for tunnel in wanted}
+    return [
+        f"{one['name']} port {word}"
+        for one in interfaces
+        if is_ours(one) and one["name"] in ports
+        for word in one["alias"].split()[2:]
+        if word not in ports[one["name"]]
+    ]
+
+
 def device(duty: Duty) -> str:
     """The device that receives what is tunnelled to this server."""
     kind = KINDS[_text.server_params(duty.server)["tunnel_type"]]

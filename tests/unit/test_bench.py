@@ -52,16 +52,17 @@ MODULE = {
     "check": RUN,
     "apply": RUN,
     "second": QUIET,
+    "purge": QUIET,
     "edit": {**RUN, "counts": {"edit_server": 1}},
 }
 IPVSADM = {"what": "ipvsadm", "subject": "K", "table": "same", "save": 1.0, "restore": 1.0}
-TRACE = {"what": "trace", "subject": "K", "check": 0, "second": 0, "edit": 1}
+TRACE = {"what": "trace", "subject": "K", "check": 0, "second": 0, "purge": 0, "edit": 1}
 
 
 def results(bench: Any, **changes: Any) -> Any:
     module, trace = copy.deepcopy(MODULE), dict(TRACE)
     for name, value in changes.items():
-        (trace if name in ("trace_second", "trace_edit") else module)[name.removeprefix("trace_")] = value
+        (trace if name.startswith("trace_") else module)[name.removeprefix("trace_")] = value
     return bench.Results([IPVSADM, module, trace], {})
 
 
@@ -82,10 +83,12 @@ def test_a_run_without_faults_has_none(bench: Any) -> None:
     [
         ({"table": "another"}, "K: the tools made different tables"),
         ({"check": QUIET}, "K: check mode told other operations than the real run"),
-        ({"second": RUN}, "K: the second run or the edit did something else than meant"),
-        ({"edit": QUIET}, "K: the second run or the edit did something else than meant"),
-        ({"trace_second": 1}, "K: check, second run, edit sent [0, 1, 1] messages that write, not [0, 0, 1]"),
-        ({"trace_edit": 0}, "K: check, second run, edit sent [0, 0, 0] messages that write, not [0, 0, 1]"),
+        ({"second": RUN}, "K: the second run, the purge or the edit did something else than meant"),
+        ({"purge": RUN}, "K: the second run, the purge or the edit did something else than meant"),
+        ({"edit": QUIET}, "K: the second run, the purge or the edit did something else than meant"),
+        ({"trace_second": 1}, "K: these runs sent so many messages that write: check 0, second 1, purge 0, edit 1"),
+        ({"trace_purge": 1}, "K: these runs sent so many messages that write: check 0, second 0, purge 1, edit 1"),
+        ({"trace_edit": 0}, "K: these runs sent so many messages that write: check 0, second 0, purge 0, edit 0"),
     ],
 )
 def test_a_fault_is_told(bench: Any, changes: dict[str, Any], fault: str) -> None:
@@ -108,7 +111,7 @@ def test_some_bars_are_a_least(bench: Any, loop: float, held: bool) -> None:
 
 
 def test_a_run_without_tables_is_judged_by_what_it_measured(bench: Any) -> None:
-    runs = {name: {**RUN, "mebibytes": size} for name, size in (("apply", 390), ("second", 401))}
+    runs = {name: {**RUN, "mebibytes": size} for name, size in (("apply", 390), ("second", 401), ("purge", 395))}
     starts = [("bench_empty", 1.0), ("ipvs_table", 1.2)]
     measured = [
         {"what": "memory", "subject": "W", **runs},
