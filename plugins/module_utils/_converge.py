@@ -54,17 +54,26 @@ def converge(
     read: Callable[[Client], Table],
     decide: Callable[[Table], Plan],
     register: Optional[Callable[[], Register]] = None,
+    strikes: bool = False,
 ) -> dict[str, Any]:
     """Read the part of the table that matters, decide, and carry the decision out unless in check mode -> the
     module's result, with the plan beside it under ``plan`` for the caller to take out. Where another writer gets
     in between, it reads and decides again. With a ``register`` what is added becomes ours. It is written down
     before it is added, so that a run that dies leaves nothing behind that no later run would know for its own.
+    ``strikes`` tells that the caller strikes out of the record what is found absent, even if nothing is to be changed.
 
     :raises IpvsError: something failed; its details say what became of the operations.
     """
     applied: list[Operation] = []
+
+    def doubts(plan: Plan) -> list[Any]:
+        found: list[Any] = _removals(plan)
+        if register and (strikes or any(operation.before is None for operation in plan.operations)):
+            found += filter(None, register().missing(plan.current))
+        return found
+
     with session(task) as client:
-        first = plan = _decide(client, read, decide)
+        first = plan = _decide(client, read, decide, doubts)
         if plan.operations:
             from . import _change
 
@@ -72,7 +81,7 @@ def converge(
                 _change.check_modules(plan)
             else:
                 record = register() if register else None
-                plan, applied = _change.carry_out(plan, client, lambda: _decide(client, read, decide), record)
+                plan, applied = _change.carry_out(plan, client, lambda: _decide(client, read, decide, doubts), record)
     told = Plan(first.current, plan.predicted, tuple(applied) if applied else plan.operations)
     result: dict[str, Any] = {
         "changed": bool(told.operations),
@@ -84,20 +93,36 @@ def converge(
     return result
 
 
-def _decide(client: Optional[Client], read: Callable[[Client], Table], decide: Callable[[Table], Plan]) -> Plan:
-    """A decision about the table as it is. One that takes something away must be made twice in the same way: a dump may
-    show a table that never was (``_client.Client.table``).
+def _decide(
+    client: Optional[Client],
+    read: Callable[[Client], Table],
+    decide: Callable[[Table], Plan],
+    doubts: Callable[[Plan], list[Any]],
+) -> Plan:
+    """A decision about the table as it is. Where there are ``doubts``, two readings have to lead to the same: a dump
+    may show a table that never was (``_client.Client.table``). So it is with what is taken away, and with what is ours
+    and not found, which would be added once more, or be ours no more.
     """
-    plan = decide(read(client) if client else {})
+    if client is None:
+        return decide({})
+    plan = decide(read(client))
     for _attempt in range(1, READINGS):
-        if client is None or not _removals(plan):
+        doubted = doubts(plan)
+        if not doubted:
             return plan
         again = decide(read(client))
-        if _removals(again) == _removals(plan):
+        if doubts(again) == doubted:
             return again
         plan = again
-    raise IpvsError(f"another writer keeps changing the IPVS table: {READINGS} readings led to different removals")
+    raise IpvsError(
+        f"another writer keeps changing the IPVS table: {READINGS} readings differ in what is missing or to be removed"
+    )
 
 
-def _removals(plan: Plan) -> list[Operation]:
-    return [operation for operation in plan.operations if operation.action in REMOVALS]
+def _removals(plan: Plan) -> list[tuple[Any, ...]]:
+    """What is taken away, by its identity: its weight is another's business."""
+    return [
+        (operation.action, operation.key, operation.before and operation.before.key)
+        for operation in plan.operations
+        if operation.action in REMOVALS
+    ]

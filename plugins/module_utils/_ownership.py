@@ -85,7 +85,8 @@ class Register:
 
     def strike(self, table: Table) -> None:
         """Strike out what is not in ``table``: if it comes back, another has made it."""
-        self._store(self._live(table))
+        services, servers = self.missing(table)
+        self._store(Owned(self.owned.services - services, self.owned.servers - servers))
 
     def settle(self, outcome: Outcome) -> None:
         """Strike out what was removed, what was claimed and not added, and what came or went by another's hand. What
@@ -97,19 +98,20 @@ class Register:
         if lost:
             self._store(_without(self.owned, lost))
 
-    def _live(self, table: Table) -> Owned:
-        """What is ours, as far as it is in ``table`` or of a service that this run does not look at."""
+    def missing(self, table: Table) -> Owned:
+        """What is ours and not in ``table``, of the services that this run looks at."""
 
         def seen(key: ServiceKey) -> bool:
             return self._keys is None or key in self._keys
 
-        services = {key for key in self.owned.services if key not in table and seen(key)}
-        servers = {
-            (key, one)
-            for key, one in self.owned.servers
-            if (key not in table or one not in table[key].servers) and seen(key)
-        }
-        return Owned(self.owned.services - services, self.owned.servers - servers)
+        return Owned(
+            frozenset(key for key in self.owned.services if key not in table and seen(key)),
+            frozenset(
+                (key, one)
+                for key, one in self.owned.servers
+                if (key not in table or one not in table[key].servers) and seen(key)
+            ),
+        )
 
     def _load(self) -> Owned:
         """What is ours; nothing if the file is not there, from before the last boot or of a namespace that is gone."""

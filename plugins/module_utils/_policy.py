@@ -65,7 +65,7 @@ class Scope(NamedTuple):
 
 
 class Limit(NamedTuple):
-    """The most removals of one kind in one run: a number, or a share in percent of what is live."""
+    """The most removals of one kind in one run: a number, or a share in percent of what is live and may go."""
 
     number: Optional[int] = None
     share: int = DEFAULT_SHARE
@@ -76,14 +76,14 @@ class Limit(NamedTuple):
         return self.number is not None or self.share == 100
 
     def of(self, live: int, listed: bool) -> int:
-        """The number for a table that has ``live`` of the kind in scope. Where none is ``listed``, which is likely
-        a mistake, no share but the whole allows any.
+        """The number for a table that has ``live`` of the kind that a purge may remove. Where none is ``listed``, which
+        is likely a mistake, no share but the whole allows any.
         """
         if self.number is not None:
             return self.number
         if not listed:
             return live if self.share == 100 else 0
-        return max(LEAST_LIMIT, live * self.share // 100)
+        return max(LEAST_LIMIT, live * self.share // 100) if self.share else 0
 
 
 def network(value: object) -> Network:
@@ -157,8 +157,9 @@ class Policy(NamedTuple):
         wanted = keep_weights(current, listed) if self.keep_weights else listed
         return plan(current, wanted, *unwanted(current, listed, self.purge, owned, self.scope))
 
-    def checked(self, made: Plan, listed: Table) -> Plan:
-        """``made``, if it is within what the task allows.
+    def checked(self, made: Plan, listed: Table, owned: Owned) -> Plan:
+        """``made``, if it is within what the task allows. A purge of what is ``owned`` may remove a share of that,
+        however much others have in the table.
 
         :raises IpvsError: it is not; the details show it.
         """
@@ -169,18 +170,23 @@ class Policy(NamedTuple):
         if refused:
             raise _refusal(f"the plan needs what allow_actions does not name: {', '.join(refused)}", made)
         if self.purge != "none":
-            self._check_removals(made, listed)
+            self._check_removals(made, listed, owned)
         return made
 
-    def _check_removals(self, made: Plan, listed: Table) -> None:
-        live = {key: entry for key, entry in made.current.items() if self.scope.covers(key)}
-        listed_servers = any(entry.servers for entry in listed.values())
+    def _check_removals(self, made: Plan, listed: Table, owned: Owned) -> None:
         gone = [operation.key for operation in made.operations if operation.action == "remove_service"]
         servers = sum(len(made.current[key].servers) for key in gone)
         servers += sum(operation.action == "remove_server" for operation in made.operations)
+        if not gone and not servers:
+            return
+        every = self.purge == "all"
+        live = {key: entry for key, entry in made.current.items() if self.scope.covers(key)}
+        live_services = sum(every or key in owned.services for key in live)
+        live_servers = sum(every or (key, one) in owned.servers for key in live for one in live[key].servers)
+        listed_servers = any(entry.servers for entry in listed.values())
         for what, removed, total, any_listed in (
-            ("services", len(gone), len(live), bool(listed)),
-            ("servers", servers, sum(len(entry.servers) for entry in live.values()), listed_servers),
+            ("services", len(gone), live_services, bool(listed)),
+            ("servers", servers, live_servers, listed_servers),
         ):
             most = self.max_removals.of(total, any_listed)
             if removed > most:

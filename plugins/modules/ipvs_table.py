@@ -99,7 +99,7 @@ options:
   max_removals:
     description:
       - How much a purge may remove, of services and, separately, of servers, as a number or as a share such as V(25%)
-        of what is live in scope. A share always allows 10.
+        of what is live in scope and, with O(purge=owned), ours. A share always allows 10, but V(0%) nothing.
       - Beyond it the task fails before anything is written, in check mode too, and shows the plan as far as a result
         goes. Where another writer interferes, the task plans up to three times, and each plan is held to it.
       - No share but V(100%) allows a purge the removal of any service where no service is listed, of any server where
@@ -264,6 +264,9 @@ def run(task: Task) -> dict[str, Any]:
     keys = listed if policy.purge == "none" else None
     register = cache(partial(new_register, keys))
 
+    def owned() -> _policy.Owned:
+        return register().owned if policy.purge == "owned" else _policy.Owned()
+
     @cache
     def look_around() -> None:
         from ..module_utils._owners import warn_of_others  # most runs change nothing
@@ -271,10 +274,7 @@ def run(task: Task) -> dict[str, Any]:
         warn_of_others(task)
 
     def decide(table: _model.Table) -> Plan:
-        if absent:
-            made = plan(table, {}, listed)
-        else:
-            made = policy.plan(table, listed, register().owned if policy.purge == "owned" else _policy.Owned())
+        made = plan(table, {}, listed) if absent else policy.plan(table, listed, owned())
         added = [operation.key for operation in made.operations if operation.action == "add_service"]
         if added:
             from ..module_utils._management import refuse_capture  # most runs add none
@@ -282,9 +282,9 @@ def run(task: Task) -> dict[str, Any]:
             refuse_capture(task, added)
         if made.operations and policy.purge == "none":
             look_around()
-        return policy.checked(made, listed)
+        return policy.checked(made, listed, owned())
 
-    result = converge(task, lambda client: client.table(keys), decide, register)
+    result = converge(task, lambda client: client.table(keys), decide, register, policy.purge != "none")
     told = result.pop("plan")
     result["counts"] = _policy.counts(told)
     result["made_direct"] = _policy.made_direct(told)

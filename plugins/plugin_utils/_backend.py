@@ -103,7 +103,7 @@ def backend_plan(
         "vip_interfaces": places,
         "missing_tools": [tool for tool in _tools(needs) if not host["tools"][tool]],
         "stale": _stale(needs, places, host, found),
-        "unmet": _unmet(needs, host, found),
+        "unmet": _unmet(needs, host, found, allow),
         **judge(list(dict.fromkeys(dangers)), allow, ALLOW_OPTION),
     }
 
@@ -308,13 +308,15 @@ def _stale(
     return stale
 
 
-def _unmet(needs: Mapping[str, Any], host: Mapping[str, Any], found: Sequence[Network]) -> list[str]:
+def _unmet(
+    needs: Mapping[str, Any], host: Mapping[str, Any], found: Sequence[Network], allow: Sequence[str]
+) -> list[str]:
     names = {one["name"] for one in host["interfaces"]}
     live = {(str(one.address), one.interface) for one in found}
     (rules, routes), (rules_there, routes_there) = _returns.expected(needs["policies"]), _returns.live(host)
     return [
         *(f"there is no {one['type']} device {one['name']}" for one in needs["tunnels"] if one["name"] not in names),
-        *(_loud({}, host) if _has_ipv4(needs["vips"]) else ()),
+        *(_loud({}, host) if _has_ipv4(needs["vips"]) and "arp" not in allow else ()),
         *(
             f"the VIP {vip['address']} is not on {vip['interface']}"
             for vip in needs["vips"]

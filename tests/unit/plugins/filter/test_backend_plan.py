@@ -161,7 +161,9 @@ def test_a_loud_host_is_refused(name: str) -> None:
         f"ipvs_backend_sysctls leaves {name} at 0 on eth0: this host would answer for the VIPs "
         "(to accept it, name arp in ipvs_backend_allow)"
     ]
-    assert plan(WEB, sysctls=loud, allow=["arp"])["problems"] == []
+    held = {"interfaces": [interface("lo", *LO, (VIP, 32)), ETH0], "sysctls": loud}
+    allowed = plan(WEB, host=held, sysctls=loud, allow=["arp"])
+    assert (allowed["problems"], allowed["unmet"]) == ([], [])
     assert plan(WEB6, sysctls=loud)["problems"] == []
 
 
@@ -348,6 +350,22 @@ def test_clients_leave_room_for_the_largest_tunnel() -> None:
     narrow = {**ABLE, "interfaces": [INTERFACES[0], {**ETH0, "mtu": 1400}]}
     assert plan(TUN, host=narrow)["clamps"] == [{"address": VIP, "mss": 1340}]
     assert plan({**TUN, "protocol": "udp"}, host=ABLE)["clamps"] == []
+
+
+def test_a_port_that_no_service_needs_is_stale() -> None:
+    server = {"address": RIP, "tunnel_type": "gue", "tunnel_port": 6081}
+    gue = {**WEB, "forward": "tun", "servers": [server]}
+    there = interface("l4lb-ipip4", (VIP, 32), kind="sit", alias="l4lb.ipvs gue 6080 6081")
+    assert plan(gue, host={"interfaces": [*INTERFACES, there]})["stale"]["tunnels"] == ["l4lb-ipip4 port 6080"]
+    assert (
+        plan(gue, host={"interfaces": [*INTERFACES, {**there, "alias": "l4lb.ipvs gue 6081"}]})["stale"]["tunnels"]
+        == []
+    )
+    ipip = {**WEB, "forward": "tun"}
+    assert plan(ipip, host={"interfaces": [*INTERFACES, there]})["stale"]["tunnels"] == [
+        "l4lb-ipip4 port 6080",
+        "l4lb-ipip4 port 6081",
+    ]
 
 
 def test_a_tunnel_that_no_service_needs_is_stale() -> None:

@@ -415,7 +415,9 @@ def test_what_two_readings_show_is_removed(machine: Machine) -> None:
 def test_readings_that_never_agree_are_told(machine: Machine) -> None:
     tables = [[*LINES, OTHER.replace("20", str(20 + number))] for number in range(READINGS)]
     at_each_reading(machine.kernel, *tables)
-    told = f"another writer keeps changing the IPVS table: {READINGS} readings led to different removals"
+    told = (
+        f"another writer keeps changing the IPVS table: {READINGS} readings differ in what is missing or to be removed"
+    )
     with pytest.raises(IpvsError, match=f"^{told}$"):
         remove(machine, every_service, WEB)
     assert machine.kernel.writes == []

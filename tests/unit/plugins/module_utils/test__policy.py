@@ -178,7 +178,7 @@ def test_a_bad_limit_is_refused(written: object) -> None:
         (Limit(), 47, True, 11),
         (Limit(), 43, True, 10),
         (Limit(), 4, True, 10),
-        (Limit(share=0), 1000, True, 10),
+        (Limit(share=0), 1000, True, 0),
         (Limit(share=100), 1000, True, 1000),
         (Limit(3), 1000, True, 3),
         (Limit(0), 1000, True, 0),
@@ -260,7 +260,7 @@ def test_only_the_weight_is_kept() -> None:
 
 def refusal(policy: Policy, live: Table, listed: Table, ours: Owned = OURS) -> IpvsError:
     with pytest.raises(IpvsError) as caught:
-        policy.checked(policy.plan(live, listed, ours), listed)
+        policy.checked(policy.plan(live, listed, ours), listed, ours)
     return caught.value
 
 
@@ -285,7 +285,7 @@ def test_every_action_is_counted_in_its_word() -> None:
         assert str(error) == told
         assert len(error.details["operations"]) == 7
         assert error.details["diff"] == made.diff()
-    assert Policy("all").checked(made, listed) is made
+    assert Policy("all").checked(made, listed, Owned()) is made
 
 
 def test_servers_that_become_direct_are_told() -> None:
@@ -305,7 +305,7 @@ def test_the_two_kinds_are_limited_apart() -> None:
         policy = Policy("all", max_removals=Limit(most))
         gone = table(web(99, 1))
         if what is None:
-            assert len(policy.checked(policy.plan(live, gone, Owned()), gone).operations) == 13
+            assert len(policy.checked(policy.plan(live, gone, Owned()), gone, Owned()).operations) == 13
         else:
             assert what in str(refusal(policy, live, gone))
     error = refusal(Policy("all", max_removals=Limit(10)), live, table(web(99, 1)))
@@ -317,7 +317,7 @@ def test_servers_of_services_that_stay_count() -> None:
     error = refusal(Policy("all"), live, table(web(80, 1)))
     assert "would remove 11 of 12 servers; max_removals allows 10" in str(error)
     listed = table(web(80, 1, 2))
-    assert len(Policy("all").checked(Policy("all").plan(live, listed, Owned()), listed).operations) == 10
+    assert len(Policy("all").checked(Policy("all").plan(live, listed, Owned()), listed, Owned()).operations) == 10
 
 
 def test_what_is_out_of_scope_does_not_make_a_share_larger() -> None:
@@ -328,15 +328,25 @@ def test_what_is_out_of_scope_does_not_make_a_share_larger() -> None:
     assert "would remove 11 of 12 services" in str(error)
 
 
+def test_what_is_foreign_does_not_make_a_share_larger() -> None:
+    foreign = [{**web(port, 1), "address": "203.0.113.10"} for port in range(1, 101)]
+    ours, listed = table(*(web(port, 1) for port in range(1, 13))), table(web(1, 1))
+    live = {**ours, **table(*foreign)}
+    for services in (True, False):
+        what = "services" if services else "servers"
+        error = refusal(Policy("owned"), live, listed, owned(ours, services))
+        assert f"would remove 11 of 12 {what}; max_removals allows 10" in str(error)
+
+
 def test_a_purge_with_nothing_listed_is_a_mistake() -> None:
     live = table(web(80, 1))
     error = refusal(Policy("all"), live, {})
     assert "would remove 1 of 1 services, and none is listed; max_removals allows 0" in str(error)
     for meant in (Limit(share=100), Limit(1)):
         policy = Policy("all", max_removals=meant)
-        assert len(policy.checked(policy.plan(live, {}, Owned()), {}).operations) == 1
+        assert len(policy.checked(policy.plan(live, {}, Owned()), {}, Owned()).operations) == 1
     for policy in (Policy("none"), Policy("owned")):
-        assert not policy.checked(policy.plan(live, {}, Owned()), {}).operations
+        assert not policy.checked(policy.plan(live, {}, Owned()), {}, Owned()).operations
 
 
 def test_a_purge_with_no_server_listed_is_a_mistake() -> None:
@@ -346,7 +356,7 @@ def test_a_purge_with_no_server_listed_is_a_mistake() -> None:
     assert "would remove 3 of 3 servers, and none is listed; max_removals allows 0" in str(error)
     for meant in (Limit(share=100), Limit(3)):
         policy = Policy("all", max_removals=meant)
-        assert len(policy.checked(policy.plan(live, listed, Owned()), listed).operations) == 3
+        assert len(policy.checked(policy.plan(live, listed, Owned()), listed, Owned()).operations) == 3
 
 
 def test_the_last_server_of_a_service_that_stays_does_not_go_by_mistake() -> None:
@@ -359,12 +369,12 @@ def test_the_last_server_of_a_service_that_stays_does_not_go_by_mistake() -> Non
     )
     for meant in (Limit(share=100), Limit(3)):
         policy = Policy("all", max_removals=meant)
-        assert len(policy.checked(policy.plan(live, listed, Owned()), listed).operations) == 3
+        assert len(policy.checked(policy.plan(live, listed, Owned()), listed, Owned()).operations) == 3
 
 
 def test_a_server_may_take_the_place_of_the_last_one() -> None:
     live, listed = table(web(80, 1), web(81, 1)), table(web(80, 2), web(81, 1))
-    assert len(Policy("all").checked(Policy("all").plan(live, listed, Owned()), listed).operations) == 2
+    assert len(Policy("all").checked(Policy("all").plan(live, listed, Owned()), listed, Owned()).operations) == 2
 
 
 def test_a_network_is_a_value() -> None:

@@ -44,6 +44,22 @@ def test_the_four_modes(fake_nft: FakeNft, run: Any) -> None:
     assert len(fake_nft.writes) == 1
 
 
+def test_a_lower_mss_is_kept_as_long_as_that_is_asked_for(fake_nft: FakeNft, run: Any) -> None:
+    lower, raised, other = {**CLAMP, "mss": 1400}, CLAMP, {**CLAMP, "address": "192.0.2.11"}
+    run(clamps=[lower])
+    kept = run(clamps=[raised, other], keep_former=True, purge="none")
+    assert kept["diff"]["after"].splitlines() == [
+        "table ip l4lb_mss: 192.0.2.10 mss 1400",
+        "table ip l4lb_mss: 192.0.2.11 mss 1440",
+    ]
+    assert not run(clamps=[raised, other], keep_former=True, purge="none")["changed"]
+    assert run(clamps=[{**CLAMP, "mss": 1300}], keep_former=True, purge="none")["changed"]
+    after = run(clamps=[raised, other])["diff"]["after"].splitlines()
+    assert after[0] == "table ip l4lb_mss: 192.0.2.10 mss 1440"
+    for meaningless in ({"clamps": [raised], "purge": "owned"}, {"state": "absent"}):
+        assert "keep_former: means nothing with" in run(**meaningless, keep_former=True)["msg"]
+
+
 def test_the_text_of_the_tables(fake_nft: FakeNft, run: Any) -> None:
     run(clamps=SEVERAL)
     (text,) = fake_nft.writes

@@ -541,9 +541,11 @@ def test_more_is_removed_if_it_is_meant(run: Any, refuses: Any, limit: object) -
     assert len(changed(run(many(28), purge="owned", max_removals=limit))) == 12
 
 
-def test_ten_are_always_allowed(run: Any) -> None:
+def test_ten_are_allowed_by_any_share(run: Any, refuses: Any) -> None:
     changed(run(many(11)))
-    assert len(changed(run(many(1), purge="owned", max_removals="0%"))) == 10
+    refused = refuses(many(1), purge="owned", max_removals="0%")
+    assert "would remove 10 of 11 services; max_removals allows 0" in refused["msg"]
+    assert len(changed(run(many(1), purge="owned", max_removals="1%"))) == 10
 
 
 def test_servers_are_limited_apart(run: Any, refuses: Any) -> None:
@@ -554,6 +556,41 @@ def test_servers_are_limited_apart(run: Any, refuses: Any) -> None:
 def test_removal_by_name_is_not_limited(run: Any) -> None:
     changed(run(many(40)))
     assert len(changed(run(many(40), state="absent"))) == 40
+
+
+# readings that miss something of ours
+
+
+def test_what_is_listed_and_missed_by_one_reading_stays_ours(run_main: Any, kernel: Kernel) -> None:
+    changed(run_main(main, {"services": [WEB]}))
+    for purge in ("owned", "none"):
+        kernel.torn = 1
+        assert changed(run_main(main, {"services": [WEB], "purge": purge})) == []
+        assert kernel.torn == 0
+    gone = run_main(main, {"services": [], "purge": "owned", "max_removals": "100%"})
+    assert changed(gone) == ["-D -t 192.0.2.10:80"]
+
+
+def test_what_is_not_listed_and_missed_by_one_reading_goes(run_main: Any, kernel: Kernel) -> None:
+    changed(run_main(main, {"services": [WEB]}))
+    kernel.torn = 1
+    wanted = {**WEB, "servers": WEB["servers"][1:]}
+    result = run_main(main, {"services": [wanted], "purge": "owned"})
+    assert changed(result) == ["-d -t 192.0.2.10:80 -r 198.51.100.11:80"]
+
+
+def test_removals_do_not_wait_for_weights_that_others_change(run_main: Any, kernel: Kernel) -> None:
+    changed(run_main(main, {"services": [WEB]}))
+    weights = itertools.count(2)
+
+    def before(command: str) -> None:
+        if command == "GET_DEST" and WEB_LINES[0] in kernel.save() and len(kernel.save()) == len(WEB_LINES):
+            kernel.restore(f"-a -t 192.0.2.10:80 -r 198.51.100.12:80 -g -w {next(weights)}")
+
+    kernel.before = before
+    wanted = {**WEB, "servers": WEB["servers"][:1]}
+    result = run_main(main, {"services": [wanted], "purge": "owned", "keep_weights": True})
+    assert changed(result) == ["-d -t 192.0.2.10:80 -r 198.51.100.12:80"]
 
 
 # another controller

@@ -266,6 +266,19 @@ def test_from_gue_to_ipip_and_back(host: FakeHost, run: Any) -> None:
     assert ports(host) == [(6080, "inet")]
 
 
+@pytest.mark.parametrize("wish", [{**GUE, "ports": [6081]}, {"name": "ipvs-gue", "type": "ipip", "local": LOCAL}])
+def test_former_ports_are_kept_as_long_as_that_is_asked_for(host: FakeHost, run: Any, wish: Any) -> None:
+    wanted = [(port, "inet") for port in wish.get("ports", ())]
+    run(tunnels=[GUE])
+    assert run(tunnels=[wish], keep_former=True)["changed"] == bool(wanted)
+    assert sorted(ports(host)) == [(6080, "inet"), *wanted]
+    assert not run(tunnels=[wish], keep_former=True)["changed"]
+    assert run(tunnels=[wish])["operations"][-1] == "remove fou port 6080 gue"
+    assert ports(host) == wanted
+    assert not run(tunnels=[wish])["changed"]
+    assert run(tunnels=[wish], state="absent", keep_former=True)["failed"]
+
+
 def test_a_shared_port_stays_until_the_last_one_goes(host: FakeHost, run: Any) -> None:
     both = [GUE, {**GUE, "name": "other", "local": "198.51.100.12"}]
     run(tunnels=both)

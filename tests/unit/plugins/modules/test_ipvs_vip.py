@@ -320,6 +320,18 @@ def test_a_move_adds_before_it_removes(host: Host, run: Any, change: Any) -> Non
     assert not run(vips=done["vips"])["changed"]
 
 
+@pytest.mark.parametrize("change", [{"prefix": 24}, {"interface": "dummy0"}])
+def test_a_former_place_is_kept_as_long_as_that_is_asked_for(host: Host, run: Any, change: Any) -> None:
+    run(**VIP)
+    moved = {**VIP, **change}
+    assert [one.split()[0] for one in run(**moved, keep_former=True)["operations"]] == ["add"]
+    assert len(ours(host)) == 2
+    assert not run(**moved, keep_former=True)["changed"]
+    assert [one.split()[0] for one in run(**moved)["operations"]] == ["remove"]
+    assert len(ours(host)) == 1
+    assert run(**moved, state="absent", keep_former=True)["failed"]
+
+
 def test_removes_only_its_own(host: Host, run: Any) -> None:
     run(vips=[VIP, VIP6])
     before = [address for address in host.kernel.held if not address.ours]
