@@ -5,9 +5,11 @@ not cost it any of them; modules with more arguments than a pipe holds.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,7 +29,6 @@ WEB = {
     "forward": "nat",
     "servers_from": {"group": "web", "address": "ipvs_address"},
 }
-SITE = "l4lb.ipvs.site"
 MOST_STARTS = 15
 AT_THE_LOCK = f"""
 import contextlib, fcntl, glob, os, pathlib, time
@@ -75,13 +76,10 @@ def build(
     **more: Any,
 ) -> Play:
     """Run the playbook of the collection for services with the group ``web`` of servers."""
-    return director.play(SITE, _variables(services, **more), groups={"web": servers}, check=check)
-
-
-def _variables(services: list[dict[str, Any]], **more: Any) -> str:
     variables = {"ipvs_services": services, **more}
     # what is marked so is not rendered, as if it had been by mistake
-    return json.dumps(variables).replace('"{{ left', '!unsafe "{{ left')
+    text = json.dumps(variables).replace('"{{ left', '!unsafe "{{ left')
+    return director.play("l4lb.ipvs.site", text, groups={"web": servers}, check=check)
 
 
 # what comes first, before the services of the fixture, which a run for others would remove
@@ -203,7 +201,8 @@ def vips(director: Director) -> set[str]:
 
 def state(director: Director) -> list[str]:
     """What an inventory must not cost."""
-    return [*sorted(director.table()), *director.lab.ssh("ip -o address; nft -s list ruleset").splitlines()]
+    rest = "ip -o address; nft -s list ruleset; cat /etc/sysctl.d/*l4lb* /dev/null"
+    return [*sorted(director.table()), *director.lab.ssh(rest).splitlines()]
 
 
 def test_the_second_run_of_many_services_is_short(
@@ -251,30 +250,79 @@ def test_a_broken_inventory_removes_nothing(
         assert state(built) == before
 
 
-def test_f02_the_controller_is_killed(built: Director) -> None:
-    """With its ssh, while the module that adds services is at work: what it has not added it does not remove, and the
-    next run makes up for it.
-    """
-    old, new = PORTS[0], 9000
-    changed = [{**WEB, "ports": [*PORTS[1:], new]}]
-    built.lab.ssh(f"cd {PLACE}; rm -f waiting told")
+def test_a_group_that_lost_its_hosts_costs_other_services_nothing(director: Director) -> None:
+    """A service by DR beside one with source NAT: what exempts it from tracking stays when its removal is refused."""
+    services = [
+        {"name": "nat", "address": VIPS[0], "port": 8001, "forward": "nat", "servers": [{"address": "198.51.100.11"}]},
+        {**FEW, "name": "direct", "addresses": VIPS[1:2], "forward": "dr"},
+    ]
+    made = build(director, services, TWO_SERVERS)
+    assert made.status == 0, made.output
+    before = state(director)
+    assert any("notrack" in line for line in before), before
+    for check in (True, False):
+        run = build(director, services, {}, check)
+        assert run.status != 0, run.output
+        assert "would leave 2 of 3 listed services without a server" in run.output
+        assert state(director) == before
+    gone = build(director, [], {}, ipvs_director_state="absent")
+    assert gone.status == 0, gone.output
+
+
+def test_f02_the_controller_is_killed(director: Director) -> None:
+    """With its ssh, before the module that it has started writes anything: the work is done all the same."""
+
+    def table(ports: range) -> list[dict[str, Any]]:
+        services = [
+            {"address": "192.0.2.10", "port": port, "servers": [{"address": "198.51.100.11"}]} for port in ports
+        ]
+        module = {"services": services, "purge": "owned", "max_removals": "100%"}
+        return [
+            {
+                "hosts": "ipvs_directors",
+                "gather_facts": False,
+                "tasks": [{"name": "Build", "l4lb.ipvs.ipvs_table": module}],
+            }
+        ]
+
+    old, new = range(9000, 9040), range(9020, 9060)
+    made = director.play(table(old))
+    assert made.status == 0, made.output
+    director.lab.ssh(f"cd {PLACE}; rm -f waiting told")
     with ThreadPoolExecutor() as pool:
-        held = pool.submit(built.lab.ssh, "python3 -", data=HOLD_UNTIL_TOLD)
-        with built.started(SITE, _variables(changed), groups={"web": SERVERS}) as controller:
-            built.lab.ssh(f"cd {PLACE}; timeout 60 sh -c 'until [ -e waiting ]; do sleep 0.2; done'")
-            os.killpg(controller.pid, signal.SIGKILL)
-        built.lab.ssh(f"touch {PLACE}/told")
+        held = pool.submit(director.lab.ssh, "python3 -", data=HOLD_UNTIL_TOLD)
+        with director.started(table(new)) as controller:
+            director.lab.ssh(f"cd {PLACE}; timeout 60 sh -c 'until [ -e waiting ]; do sleep 0.2; done'")
+            killed = kill_with_children(controller.pid)
+        director.lab.ssh(f"touch {PLACE}/told")
         held.result()
-    built.lab.ssh("python3 -", data=UNTIL_NOBODY_HAS_IT)
-    count = {port: sum(f":{port} -s" in line for line in built.table()) for port in (old, new)}
-    assert count[old] == len(VIPS)
-    print(f"{count[new]} of {len(VIPS)} services were added")
-    assert vips(built) == set(VIPS)
-    assert build(built, changed).status == 0
-    table = built.table()
-    assert [sum(f":{port} -s" in line for line in table) for port in (old, new)] == [0, len(VIPS)]
-    assert [sum(line.startswith(word) for line in table) for word in ("-A", "-a")] == [300, 3000]
-    assert not build(built, changed).changed
+    assert any("ssh" in name for name in killed), killed
+    director.lab.ssh("python3 -", data=UNTIL_NOBODY_HAS_IT)
+    assert ports_of(director) == list(new)
+    again = director.play(table(new))
+    assert again.status == 0, again.output
+    assert not again.changed
+    director.play(table(range(0)))
+    assert ports_of(director) == []
+
+
+def ports_of(director: Director) -> list[int]:
+    return sorted(int(line.split(" -s")[0].split(":")[1]) for line in director.table() if line.startswith("-A"))
+
+
+def kill_with_children(pid: int) -> list[str]:
+    """Kill a process and all that it has started, from the top -> their names."""
+    listing = subprocess.run(["ps", "-e", "-o", "pid=,ppid=,comm="], check=True, stdout=subprocess.PIPE, text=True)
+    found = {}
+    wanted = {pid}
+    for number, parent, name in (line.split(None, 2) for line in listing.stdout.splitlines()):
+        if wanted & {int(number), int(parent)}:  # a child has a higher number, but where numbers began anew
+            wanted.add(int(number))
+            found[int(number)] = name
+    for number in found:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
+    return list(found.values())
 
 
 def test_two_playbooks_at_once(built: Director, tmp_path: Path) -> None:
