@@ -146,7 +146,9 @@ source_nat:
   type: list
   elements: dict
 owners:
-  description: Other programs that write the IPVS table of this host.
+  description:
+    - Other programs that write the IPVS table of this network namespace, C(kube-proxy) and each C(keepalived) that
+      runs, by the virtual servers of the file it was started with and of those that this includes.
   returned: success
   type: list
   elements: str

@@ -74,9 +74,9 @@ options:
       - The kernel does not tell who made an entry. One of ours that another removes and makes again between two such
         tasks still counts as ours; so does one that another makes after a task was killed while it was about to add or
         to remove just that, before the next such task.
-      - V(owned) and V(all) are refused where another controller is at work, C(kube-proxy) (its interface
-        C(kube-ipvs0)) or a C(keepalived) that has virtual servers. With V(none), a task that changes something there
-        warns of it.
+      - V(owned) and V(all) are refused where another controller is at work in the network namespace, C(kube-proxy) (its
+        interface C(kube-ipvs0)) or a C(keepalived) that was started with a configuration of virtual servers. With
+        V(none), a task that changes something there warns of it.
     type: str
     choices: [none, owned, all]
     default: none

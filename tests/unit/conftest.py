@@ -118,11 +118,23 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
     monkeypatch.setattr(_kernel, "PROC_IPVS", str(machine.proc))
     monkeypatch.setattr(_kernel, "SYS_MODULE", str(machine.sys))
     monkeypatch.setattr(_kernel, "LIB_MODULES", str(tmp_path / "modules"))
-    monkeypatch.setattr(_owners, "KEEPALIVED", str(tmp_path / "keepalived"))
     for one in (_owners, _management):
         monkeypatch.setattr(one, "PROC", str(tmp_path / "proc"))
     monkeypatch.setattr(_module.Task, "run", lambda dummy, argv, data=None: machine.run(argv, data))
     return machine
+
+
+def start_keepalived(proc: Path, files: dict[str, str], *arguments: str) -> Path:
+    """Have a keepalived that was started with these arguments, to which its host shows these files -> its /proc."""
+    process = proc / "77"
+    (process / "ns").mkdir(parents=True)
+    (process / "comm").write_text("keepalived\n")
+    (process / "cmdline").write_text("".join(f"{one}\0" for one in ("/usr/sbin/keepalived", *arguments)))
+    for path, text in files.items():
+        file = process / "root" / path.lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return process
 
 
 @pytest.fixture

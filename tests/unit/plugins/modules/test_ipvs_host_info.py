@@ -39,7 +39,6 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         (_host, "ETC"),
         (_owners, "PROC"),
         (_management, "PROC"),
-        (_owners, "KEEPALIVED"),
     )
     for module, name in places:
         directory = tmp_path / name
@@ -317,22 +316,6 @@ def test_the_older_iptables_is_asked_only_if_its_table_is_loaded(
         {"family": "ip", "table": "ip filter (iptables-legacy)", "chain": "FORWARD", "accepts": accepts}
     ]
     assert read(**{"iptables-legacy": "-P FORWARD ACCEPT\n"})["forward"] == []
-
-
-def test_kube_proxy_is_known_by_its_device(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_owners.socket, "if_nameindex", lambda: [(1, "lo"), (2, "kube-ipvs0")])
-    assert _owners.owners() == ["kube-proxy (device kube-ipvs0)"]
-
-
-def test_keepalived_owns_the_table_if_it_runs_with_virtual_servers(host: Path) -> None:
-    extra = host / "KEEPALIVED" / "conf.d" / "web.conf"
-    extra.parent.mkdir()
-    extra.write_text("global_defs {}\n  virtual_server 192.0.2.10 80 {\n}\n")
-    (host / "KEEPALIVED" / "keepalived.conf").write_text("# virtual_server none\nvrrp_instance a {}\n")
-    assert _owners.owners() == []
-    (host / "PROC" / "77").mkdir()
-    (host / "PROC" / "77" / "comm").write_text("keepalived\n")
-    assert _owners.owners() == [f"keepalived (virtual_server in {extra})"]
 
 
 def test_the_way_in_is_found_at_the_nearest_parent_that_knows_it(host: Path) -> None:

@@ -19,7 +19,7 @@ from plugins.module_utils._client import BATCH
 from plugins.modules.ipvs_server import main as server_main
 from plugins.modules.ipvs_service import main as service_main
 from plugins.modules.ipvs_table import main
-from tests.unit.conftest import Machine
+from tests.unit.conftest import Machine, start_keepalived
 from tests.unit.fake_kernel import Kernel
 
 WEB = {"address": "192.0.2.10", "port": 80, "servers": [{"address": "198.51.100.11"}, {"address": "198.51.100.12"}]}
@@ -603,13 +603,8 @@ def kube(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def keepalived(machine: Machine, tmp_path: Path) -> Path:
-    (tmp_path / "proc" / "4711").mkdir(parents=True)
-    (tmp_path / "proc" / "self").mkdir()
-    (tmp_path / "proc" / "4711" / "comm").write_text("keepalived\n")
-    path = tmp_path / "keepalived" / "keepalived.conf"
-    path.parent.mkdir()
-    path.write_text("vrrp_instance one {\n}\n  virtual_server 192.0.2.10 80 {\n}\n")
-    return path
+    text = "vrrp_instance one {\n}\n  virtual_server 192.0.2.10 80 {\n}\n"
+    return start_keepalived(tmp_path / "proc", {_owners.KEEPALIVED: text})
 
 
 @pytest.mark.parametrize(
@@ -638,14 +633,10 @@ def test_a_run_that_changes_nothing_does_not_look_for_another_controller(
     assert changed(run([WEB])) == []
 
 
-def test_a_keepalived_without_virtual_servers_is_no_controller(run: Any, keepalived: Path) -> None:
-    keepalived.write_text("vrrp_instance one {\n}\n# virtual_server 192.0.2.10 80 {\n")
-    assert changed(run([WEB], purge="all")) == WEB_LINES
-
-
-def test_a_keepalived_that_does_not_run_is_no_controller(run: Any, keepalived: Path, tmp_path: Path) -> None:
-    (tmp_path / "proc" / "4711" / "comm").write_text("sshd\n")
-    (tmp_path / "proc" / "4712").mkdir()
+def test_a_keepalived_of_another_namespace_is_no_controller(run: Any, keepalived: Path, tmp_path: Path) -> None:
+    for namespace in (tmp_path / "proc" / "self" / "ns" / "net", keepalived / "ns" / "net"):
+        namespace.parent.mkdir(parents=True, exist_ok=True)
+        namespace.touch()
     assert changed(run([WEB], purge="all")) == WEB_LINES
 
 
