@@ -10,6 +10,7 @@ lock.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import gc
 import os
@@ -107,7 +108,7 @@ def _repeated(params: Mapping[str, Any]) -> dict[str, Any]:
 def enter_namespace(name: Optional[str]) -> None:
     """Move this process into the named network namespace (ip-netns(8)); ``None`` stays where it is. Never creates one.
 
-    :raises InvalidInput: no such namespace.
+    :raises InvalidInput: no such namespace, or one that cannot be entered.
     :raises Forbidden: the process lacks CAP_SYS_ADMIN.
     """
     if name is None:
@@ -116,13 +117,15 @@ def enter_namespace(name: Optional[str]) -> None:
     if name not in known:
         rule = f"no such network namespace; known: {', '.join(known) or 'none'} (none is created)"
         raise InvalidInput(str(Finding("netns", rule, name)))
-    descriptor = os.open(os.path.join(NETNS_DIR, name), os.O_RDONLY | os.O_CLOEXEC)
     try:
-        _setns(descriptor)
+        with open(os.path.join(NETNS_DIR, name), "rb") as file:
+            _setns(file.fileno())
     except PermissionError:
         raise Forbidden("entering a network namespace needs CAP_SYS_ADMIN; run the task with become") from None
-    finally:
-        os.close(descriptor)
+    except OSError as error:
+        leftover = error.errno == errno.EINVAL  # nothing is mounted on it
+        rule = "is no network namespace: a leftover file" if leftover else f"cannot be entered: {error.strerror}"
+        raise InvalidInput(str(Finding("netns", rule, name))) from None
 
 
 def _setns(descriptor: int) -> None:

@@ -172,6 +172,21 @@ def test_a_missing_capability_to_enter_is_told(monkeypatch: pytest.MonkeyPatch, 
         enter_namespace("blue")
 
 
+@pytest.mark.parametrize(
+    ("make", "rule"),
+    [
+        (Path.touch, "is no network namespace: a leftover file"),
+        (Path.mkdir, "cannot be entered: Is a directory"),
+        (lambda path: path.symlink_to("gone"), "cannot be entered: No such file or directory"),
+    ],
+)
+def test_what_is_no_namespace_is_refused(namespaces: Path, make: Callable[[Path], None], rule: str) -> None:
+    make(namespaces / "old")
+    with pytest.raises(InvalidInput) as caught:
+        enter_namespace("old")
+    assert str(caught.value) == f"netns: {rule} (got 'old')"
+
+
 def test_the_namespace_is_entered_before_the_body_runs(run_main: Any, namespaces: Path) -> None:
     ran: list[bool] = []
     result = run_main(main_of(lambda dummy: ran.append(True) or {}), {"netns": "red"})
