@@ -11,8 +11,8 @@ class ModuleDocFragment:
 options: {}
 notes:
   - Needs root, or C(CAP_NET_ADMIN) in the initial user namespace, even to read.
-  - The kernel module C(ip_vs) is loaded if need be. In check mode nothing is loaded, and the task is planned against
-    an empty table with a warning.
+  - The kernel module C(ip_vs) is loaded where there is something to add. Without it the table is empty, and there is
+    nothing to remove. In check mode nothing is loaded, and what would be added is planned with a warning.
   - When the kernel refuses an operation, nothing that would be removed later is removed. The failed task returns
     RV(ignore:outcome) with the lists C(applied), C(failed) (each with its reason), C(not_attempted) and C(unknown). The
     last are those of which nobody knows, for the kernel's answer was lost; the same task tells when it is run again.

@@ -8,36 +8,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from . import _kernel
 from ._client import READINGS, Client
-from ._errors import IpvsError, Unavailable
+from ._errors import IpvsError
 from ._model import ServiceKey, Table
 from ._module import Task
 from ._plan import REMOVALS, Operation, Plan, listed
 
 if TYPE_CHECKING:
     from ._ownership import Register
-
-
-@contextlib.contextmanager
-def session(task: Task) -> Iterator[Optional[Client]]:
-    """A client, its kernel module loaded; ``None`` in check mode where the module is loadable but not loaded.
-
-    :raises Unavailable: there is no ip_vs to load.
-    """
-    if not _kernel.ipvs_loaded():
-        if task.check_mode:
-            if not _kernel.module_known("ip_vs"):
-                raise Unavailable("the kernel module ip_vs is not loaded, and this host does not have it")
-            task.warn("the kernel module ip_vs is not loaded: planned against an empty table")
-            yield None
-            return
-        _kernel.load_ipvs(task)
-    with Client() as client:
-        yield client
 
 
 def new_register(keys: Optional[Container[ServiceKey]] = None) -> Register:
@@ -62,6 +44,7 @@ def converge(
     before it is added, so that a run that dies leaves nothing behind that no later run would know for its own.
     ``strikes`` tells that the caller strikes out of the record what is found absent, even if nothing is to be changed.
 
+    :raises Unavailable: something is to be added, and there is no ip_vs to load.
     :raises IpvsError: something failed; its details say what became of the operations.
     """
     applied: list[Operation] = []
@@ -72,14 +55,19 @@ def converge(
             found += filter(None, register().missing(plan.current))
         return found
 
-    with session(task) as client:
+    with contextlib.ExitStack() as stack:
+        # without the module the table is empty, and only what is to be added needs it
+        client = stack.enter_context(Client()) if _kernel.ipvs_loaded() else None
         first = plan = _decide(client, read, decide, doubts)
         if plan.operations:
             from . import _change
 
-            if client is None or task.check_mode:
+            if client is None:
+                _change.load(task)
+            if task.check_mode:
                 _change.check_modules(plan)
             else:
+                client = client or stack.enter_context(Client())
                 record = register() if register else None
                 plan, applied = _change.carry_out(plan, client, lambda: _decide(client, read, decide, doubts), record)
     told = Plan(first.current, plan.predicted, tuple(applied) if applied else plan.operations)

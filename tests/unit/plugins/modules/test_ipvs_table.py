@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from plugins.module_utils import _management
 from plugins.module_utils._model import Table
 from plugins.module_utils._text import entry_params, table_lines
+from plugins.modules.ipvs_server import main as server_main
+from plugins.modules.ipvs_service import main as service_main
 from plugins.modules.ipvs_table import main
 from tests.unit import strategies
 from tests.unit.conftest import Machine
@@ -337,6 +339,32 @@ def test_a_host_without_ipvs_is_told(run_main: Any, machine: Machine) -> None:
     machine.provide([])
     for check in (False, True):
         assert "the kernel module ip_vs is not loaded" in run_main(main, ALL, check=check)["msg"]
+
+
+@pytest.mark.parametrize(
+    ("main", "params"),
+    [
+        (main, {"services": []}),
+        (main, {"services": [], "purge": "owned"}),
+        (main, {**ALL, "state": "absent"}),
+        (service_main, {"fwmark": 7, "family": "ipv4", "state": "absent"}),
+        (
+            server_main,
+            {"service": {"address": "192.0.2.10", "port": 80}, "address": "198.51.100.11", "state": "absent"},
+        ),
+    ],
+)
+@pytest.mark.parametrize("names", [[], ["ip_vs"]], ids=["without", "with"])
+def test_what_adds_nothing_needs_no_ipvs(
+    run_main: Any, machine: Machine, main: Any, params: dict[str, Any], names: list[str]
+) -> None:
+    machine.unload()
+    machine.provide(names)
+    for check in (True, False):
+        result = run_main(main, params, check=check)
+        assert (result["failed"], result["changed"], result["warnings"]) == (False, False, [])
+    assert machine.kernel.ran == []
+    assert machine.kernel.sockets == []
 
 
 def test_ipvs_is_loaded_but_not_in_check_mode(run_main: Any, machine: Machine) -> None:

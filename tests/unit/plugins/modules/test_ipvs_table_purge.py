@@ -16,6 +16,7 @@ import pytest
 
 from plugins.module_utils import _module, _owners, _ownership
 from plugins.module_utils._client import BATCH
+from plugins.module_utils._policy import Owned
 from plugins.modules.ipvs_server import main as server_main
 from plugins.modules.ipvs_service import main as service_main
 from plugins.modules.ipvs_table import main
@@ -418,6 +419,15 @@ def test_what_another_added_meanwhile_is_not_ours(run_main: Any, kernel: Kernel)
         "-d -t 192.0.2.10:80 -r 198.51.100.12:80",
     ]
     assert kernel.save() == [*WEB_LINES[:2], *DNS_LINES]
+
+
+def test_what_went_with_the_kernel_module_is_not_ours(run: Any, machine: Machine) -> None:
+    changed(run([WEB]))
+    machine.kernel.services.clear()
+    machine.unload()
+    assert changed(run([], purge="owned")) == []
+    assert machine.kernel.ran == []
+    assert _ownership.Register().owned == Owned()
 
 
 # scope
