@@ -245,6 +245,7 @@ from functools import cache, partial
 from typing import Any
 
 from ..module_utils import _model, _policy, _tablespec
+from ..module_utils._client import Client
 from ..module_utils._converge import converge, new_register
 from ..module_utils._errors import IpvsError
 from ..module_utils._module import Task, run_module
@@ -284,7 +285,10 @@ def run(task: Task) -> dict[str, Any]:
             look_around()
         return policy.checked(made, listed, owned())
 
-    result = converge(task, lambda client: client.table(keys), decide, register, policy.purge != "none")
+    def read(client: Client) -> _model.Table:
+        return client.table() if keys is None else client.entries(keys)
+
+    result = converge(task, read, decide, register, policy.purge != "none")
     told = result.pop("plan")
     result["counts"] = _policy.counts(told)
     result["made_direct"] = _policy.made_direct(told)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from plugins.module_utils import _management
+from plugins.module_utils._client import FEW
 from plugins.module_utils._model import Table
 from plugins.module_utils._text import entry_params, table_lines
 from plugins.modules.ipvs_server import main as server_main
@@ -152,6 +153,31 @@ def test_listed_services_are_removed_whatever_they_hold(every_way: Any) -> None:
 def test_an_empty_list_changes_nothing(every_way: Any) -> None:
     every_way(main, {"services": []}, FOREIGN, FOREIGN)
     every_way(main, {"services": [], "state": "absent"}, FOREIGN, FOREIGN)
+
+
+@pytest.mark.parametrize("options", [{}, {"keep_weights": True}, {"state": "absent"}])
+def test_churn_of_other_services_is_no_hindrance(run_main: Any, kernel: Kernel, options: dict[str, Any]) -> None:
+    """Another adds and removes a service of its own before each request; only many listed are picked from the whole."""
+    kernel.restore(WEB_LINES + FOREIGN)
+    its = (2, 0, 6, bytes([192, 0, 2, 98]), 80)
+
+    def churn(dummy: str) -> None:
+        if not kernel.services.pop(its, None):
+            kernel.restore("-A -t 192.0.2.98:80 -s rr")
+
+    kernel.before = churn
+    done = ["-D -t 192.0.2.10:443"] if "state" in options else map(str.strip, DNS_LINES.strip().splitlines())
+    result = run_main(main, {"services": [WEB, DNS], **options})
+    assert not result["failed"], result["msg"]
+    assert set(result["operations"]) == set(done)
+    many = [{**DNS, "port": port} for port in range(1, FEW + 2)]
+    assert "never in one piece" in run_main(main, {"services": many, **options})["msg"]
+
+
+def test_a_few_services_are_read_without_the_others(run_main: Any, kernel: Kernel) -> None:
+    kernel.restore(ALL_LINES + FOREIGN)
+    run_main(main, ALL)
+    assert kernel.commands == ["GET_SERVICE", "GET_DEST", "GET_SERVICE"] * len(ALL["services"])
 
 
 def test_servers_are_added_in_canonical_order_whatever_the_list(run_main: Any, kernel: Kernel) -> None:
