@@ -47,6 +47,8 @@ options:
         V(twos).
       - The kernel module C(ip_vs_<scheduler>) must be available; that is checked before anything is written.
       - A new service has V(wlc) by default.
+      - While it is changed, for some milliseconds, the kernel has none for the service and refuses new connections.
+        Those that are open live on.
     type: str
   scheduler_flags:
     description:

@@ -32,7 +32,8 @@ options:
       - "What names a service: C(address), C(port) and C(protocol) (V(tcp) by default), or C(fwmark) and C(family)."
       - "How it balances: C(scheduler) (V(wlc) by default), C(scheduler_flags), C(persistence_timeout) (0),
         C(persistence_netmask), C(persistence_engine) (V(none)) and C(one_packet) (false), as in
-        M(l4lb.ipvs.ipvs_service)."
+        M(l4lb.ipvs.ipvs_service). While C(scheduler) is changed, for some milliseconds, the kernel refuses new
+        connections to the service."
       - "C(name): a label for humans. It never reaches the kernel and makes no difference."
       - "C(forward): the default of its servers, V(dr) unless given."
       - "C(servers): a list of dictionaries of C(address), C(port) (the service's port by default), C(forward),
@@ -75,8 +76,10 @@ options:
         tasks still counts as ours; so does one that another makes after a task was killed while it was about to add or
         to remove just that, before the next such task.
       - V(owned) and V(all) are refused where another controller is at work in the network namespace, C(kube-proxy) (its
-        interface C(kube-ipvs0)) or a C(keepalived) that was started with a configuration of virtual servers. With
-        V(none), a task that changes something there warns of it.
+        interface C(kube-ipvs0)) or a C(keepalived) that was started with a configuration of virtual servers.
+      - With V(none), a task that changes something there warns of it, reads back what it wrote, and does not look
+        again. What the other takes back afterwards, as C(kube-proxy) may whenever it synchronizes, only the next task
+        finds out, and makes again.
     type: str
     choices: [none, owned, all]
     default: none
