@@ -238,6 +238,11 @@ class _Piece(NamedTuple):
             and all(one == two or "" in (one, two) for one, two in zip(self[-2:], other[-2:]))
         )
 
+    def within(self, other: _Piece) -> _Piece:
+        """What of it is of the other one too, which it overlaps."""
+        low, high = max(self.low, other.low), min(self.high, other.high)
+        return self._replace(low=low, high=high, interface=self.interface or other.interface, mac=self.mac or other.mac)
+
 
 def _pieces(traffic: Traffic) -> list[_Piece]:
     return [
@@ -250,23 +255,29 @@ def _pieces(traffic: Traffic) -> list[_Piece]:
     ]
 
 
-def check_overlaps(found: Sequence[tuple[str, Traffic]], findings: Findings) -> None:
-    """Refuse traffic of two items, each with its place: which of them a packet is of could not be told."""
+def overlaps(listed: Sequence[Traffic]) -> dict[tuple[int, int], str]:
+    """The pairs of items, by their places in the list, that a packet may be of both, each with some of such packets."""
     places: dict[tuple[str, str], list[tuple[_Piece, int]]] = {}
-    for i, (dummy, traffic) in enumerate(found):
+    for i, traffic in enumerate(listed):
         for piece in _pieces(traffic):
             places.setdefault(piece.place, []).append((piece, i))
-    told: set[tuple[int, int]] = set()
+    found: dict[tuple[int, int], str] = {}
     for pieces in places.values():
         reaching: list[tuple[_Piece, int]] = []
         for piece, i in sorted(pieces, key=lambda one: one[0].low):
             reaching = [one for one in reaching if one[0].high >= piece.low]
             for other, k in reaching:
                 pair = min(i, k), max(i, k)
-                if i != k and pair not in told and piece.overlaps(other):
-                    told.add(pair)
-                    findings.problem(found[pair[1]][0], f"overlaps {found[pair[0]][0]}", _piece_text(piece))
+                if i != k and pair not in found and piece.overlaps(other):
+                    found[pair] = _piece_text(piece.within(other))
             reaching.append((piece, i))
+    return found
+
+
+def check_overlaps(found: Sequence[tuple[str, Traffic]], findings: Findings) -> None:
+    """Refuse traffic of two items, each with its place: which of them a packet is of could not be told."""
+    for (first, second), what in overlaps([traffic for dummy, traffic in found]).items():
+        findings.problem(found[second][0], f"overlaps {found[first][0]}", what)
 
 
 def params(use: Use, traffic: Traffic) -> dict[str, Any]:
@@ -316,7 +327,7 @@ def common(live: Elements, wanted: Elements) -> Elements:
     pieces = {_piece(element): mark for element, mark in live.items()}
     return _elements(
         {
-            piece._replace(low=max(piece.low, rival.low), high=min(piece.high, rival.high)): mark
+            piece.within(rival): mark
             for piece, mark in pieces.items()
             for rival in map(_piece, wanted)
             if piece.overlaps(rival) and piece[-2:] == rival[-2:]

@@ -209,6 +209,13 @@ def test_overlaps(one: dict[str, Any], other: dict[str, Any], overlap: bool) -> 
         )
 
 
+def test_an_overlap_is_told_by_what_is_of_both() -> None:
+    wide, narrow = {"ports": ["80-90"]}, {"ports": ["85-99", 443], "interfaces": ["eth1"], "protocols": ["udp", "tcp"]}
+    for pair in ((wide, narrow), (narrow, wide)):
+        listed = [parse(MARKS, {**MARK, **item})[0] for item in pair]
+        assert _traffic.overlaps(listed) == {(0, 1): "tcp 192.0.2.10:85-90 on eth1"}
+
+
 def test_senders_tell_connections_apart() -> None:
     macs = [{"macs": [f"00:00:5e:00:53:{number}"]} for number in ("01", "02")]
     assert len(parse(CONNECTIONS, *({**MARK, **mac} for mac in macs))) == 2

@@ -214,7 +214,7 @@ BAD = {
     ),
     "N07-ranges": (
         {"marks": [{**MARK, "ports": ["70-90"]}, {**MARK, "ports": ["90-99"], "fwmark": 81}]},
-        r"marks\[1\]: overlaps marks\[0\] \(got 'tcp 192\.0\.2\.10:90-99'\)",
+        r"marks\[1\]: overlaps marks\[0\] \(got 'tcp 192\.0\.2\.10:90'\)",
     ),
     "N08-unspecified": (
         mark(addresses=["0.0.0.0"]),
