@@ -10,11 +10,12 @@ Pure.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
-from ..module_utils import _model, _values
+from ..module_utils import _model, _traffic, _values
 from ..module_utils._errors import BadValue, Findings
+from ..module_utils._traffic import CONNECTIONS, Traffic
 from ._duties import Duty, family_word
 from ._reading import Danger
 
@@ -25,6 +26,7 @@ MATCHES = ("service", "address", "connection")
 FIRST_TABLE = 7600
 MAX_TABLES = 100
 MAIN = "main"
+_ANY = Traffic((), (_traffic.EVERY_PORT,), tuple(_model.PROTOCOLS), (), (), 0)
 
 
 class Settings(NamedTuple):
@@ -120,25 +122,43 @@ _CHECKS = {"gateway": _check_gateway, "route": _check_route, "policy": _check_po
 
 def _clashes(duties: Sequence[Duty], told: Settings) -> list[Danger]:
     """Answers that would have to go two ways at once."""
-    ways: dict[tuple[Any, ...], set[str]] = {}
-    for duty in duties:
-        if duty.return_path == "policy":
-            ways.setdefault(_selector(duty, told.match), set()).add(duty.via or "none")
+    back = list(dict.fromkeys((_answers(duty, told.match), via) for duty, via in _ways(duties, "policy")))
+    ways: dict[bytes, set[str]] = {}
+    for pair in _traffic.overlaps([answers for answers, dummy in back]):
+        vias = {back[i][1] for i in pair}
+        if len(vias) > 1:
+            ways.setdefault(back[pair[0]][0].addresses[0], set()).update(vias)
     return [
         Danger(
-            f"the answers of {selector[1]} would have to go by {' and '.join(sorted(vias))}: give the services of each "
-            "director an address or a port of their own"
+            f"the answers of {_values.show_address(address)} would have to go by {_both(vias)}: give the services of "
+            "each director an address or a port of their own"
         )
-        for selector, vias in ways.items()
-        if len(vias) > 1
+        for address, vias in ways.items()
     ]
 
 
+def _both(vias: Iterable[str]) -> str:
+    return " and ".join(sorted(vias))
+
+
+def _ways(duties: Sequence[Duty], path: str) -> list[tuple[Duty, str]]:
+    """Those with this return path, each with the address of its director, where that is told."""
+    return [(duty, duty.via) for duty in duties if duty.return_path == path and duty.via]
+
+
+def _answers(duty: Duty, match: str) -> Traffic:
+    """What the director sends to the server, and so what is answered: all that may be where nobody tells."""
+    address, port = duty.server.key.address, duty.server.key.port
+    if match == "address":
+        return _ANY._replace(addresses=(address,))
+    told = duty.traffic or _ANY
+    return Traffic((address,), ((port, port),) if port else told.ports, told.protocols, (), (), 0)
+
+
 def _selector(duty: Duty, match: str) -> tuple[Any, ...]:
-    """What the rule for these answers asks: family, address, protocol and port."""
+    """What the rule for these answers asks: address, protocol and port."""
     protocol = next((word for word, number in _model.PROTOCOLS.items() if number == duty.service.protocol), "")
-    asked = (protocol, duty.server.key.port) if match != "address" else ("", 0)
-    return (duty.family, duty.address, *asked)
+    return (duty.address, protocol, duty.server.key.port) if match != "address" else (duty.address, "", 0)
 
 
 def _of(networks: Sequence[str], family: str) -> list[str]:
@@ -147,12 +167,8 @@ def _of(networks: Sequence[str], family: str) -> list[str]:
 
 def _tables(duties: Sequence[Duty]) -> dict[str, int]:
     """The table of each director, by its address."""
-    vias: dict[str, None] = {}
-    for duty in duties:
-        via = duty.via
-        if duty.return_path == "policy" and via:
-            vias[via] = None
-    return {via: FIRST_TABLE + i for i, via in enumerate(list(vias)[:MAX_TABLES])}
+    vias = list(dict.fromkeys(via for dummy, via in _ways(duties, "policy")))
+    return {via: FIRST_TABLE + i for i, via in enumerate(vias[:MAX_TABLES])}
 
 
 def policies(duties: Sequence[Duty], told: Settings) -> list[dict[str, Any]]:
@@ -173,7 +189,7 @@ def policies(duties: Sequence[Duty], told: Settings) -> list[dict[str, Any]]:
         if told.match == "connection":
             found[table, duty.family] = {**rule, "family": duty.family, "fwmark": table}
             continue
-        dummy, address, protocol, port = _selector(duty, told.match)
+        address, protocol, port = _selector(duty, told.match)
         asked = {"from": address, "ip_protocol": protocol, "source_port": port}
         found[table, address, protocol, port] = {**rule, **{name: value for name, value in asked.items() if value}}
     return list(found.values())
@@ -181,25 +197,26 @@ def policies(duties: Sequence[Duty], told: Settings) -> list[dict[str, Any]]:
 
 def connections(duties: Sequence[Duty], told: Settings, interfaces: Mapping[str, str]) -> list[dict[str, Any]]:
     """The connections whose answers are marked, as ``ipvs_connmark`` takes them; ``interfaces`` by the address of the
-    server.
+    server. What several services have in common is there once.
     """
     if told.match != "connection":
         return []
     tables = _tables(duties)
-    found: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for duty in duties:
-        via = duty.via
-        if via is None or duty.return_path != "policy":
-            continue
-        dummy, address, protocol, port = _selector(duty, told.match)
-        record: dict[str, Any] = {"fwmark": tables[via], "family": duty.family, "addresses": [address]}
-        if protocol:
-            record["protocols"] = [protocol]
-        if port:
-            record["ports"] = [port]
-        record.update({"macs": list(told.macs)} if told.macs else {"interfaces": [interfaces[address]]})
-        found[tables[via], address, protocol, port] = record
-    return list(found.values())
+    marked = [
+        _answers(duty, told.match)._replace(
+            fwmark=tables[via],
+            interfaces=() if told.macs else (interfaces[duty.address],),
+            macs=tuple(told.macs),
+        )
+        for duty, via in _ways(duties, "policy")
+    ]
+    elements = _traffic.elements_by_family(CONNECTIONS, marked)
+    return [
+        _traffic.params(CONNECTIONS, one)
+        for table in tables.values()
+        for family in elements
+        for one in _traffic.listed(elements[family], table)
+    ]
 
 
 def expected(wanted: Sequence[Mapping[str, Any]]) -> tuple[set[tuple[Any, ...]], set[tuple[Any, ...]]]:

@@ -9,6 +9,8 @@ import pytest
 from ansible.errors import AnsibleFilterError
 
 from plugins.filter.backend_plan import backend_plan
+from plugins.module_utils import _traffic
+from plugins.module_utils._errors import Findings
 
 VIP, VIP6, RIP, RIP6 = "192.0.2.10", "2001:db8::10", "198.51.100.11", "2001:db8:1::11"
 OTHER = {"address": "198.51.100.12"}
@@ -425,6 +427,41 @@ def test_connections_are_marked_by_where_they_come_from() -> None:
     assert known["connections"] == [{**record, "macs": [mac]}]
 
 
+BY_MARK = {"fwmark": 7, "family": "ipv4", "forward": "nat", "return_path": "policy", "servers": [{"address": RIP}]}
+
+
+@pytest.mark.parametrize(
+    ("mark", "server", "protocols", "ports"),
+    [
+        ({"mark": {"addresses": [VIP], "ports": [53, "60-69"], "protocols": ["udp"]}}, {}, ["udp"], [53, "60-69"]),
+        ({"mark": {"addresses": [VIP], "protocols": ["sctp", "tcp"]}}, {}, ["sctp", "tcp"], []),
+        ({"mark": {"addresses": [VIP], "ports": [53], "protocols": ["udp"]}}, {"port": 5353}, ["udp"], [5353]),
+        ({}, {}, ["sctp", "tcp", "udp"], []),
+        ({}, {"port": 5353}, ["sctp", "tcp", "udp"], [5353]),
+    ],
+)
+def test_connections_by_mark_are_of_its_protocols_and_ports_or_of_all(
+    mark: dict[str, Any], server: dict[str, Any], protocols: list[str], ports: list[object]
+) -> None:
+    service = {**BY_MARK, **mark, "servers": [{"address": RIP, **server}]}
+    found = plan(service, **BACK, return_match="connection")
+    assert found["problems"] == []
+    record = {"fwmark": 7600, "family": "ipv4", "addresses": [RIP], **({"ports": ports} if ports else {})}
+    assert found["connections"] == [{**record, "protocols": [one], "interfaces": ["eth0"]} for one in protocols]
+
+
+def test_connections_of_several_services_are_there_once() -> None:
+    services = (NAT, {**NAT, "port": 81, "servers": [{"address": RIP, "port": 8444}]}, BY_MARK)
+    macs = ["00:00:5e:00:53:01", "00:00:5e:00:53:02"]
+    found = plan(*services, **BACK, return_match="connection", return_macs=macs)
+    assert [(one["protocols"], one["macs"]) for one in found["connections"]] == [
+        ([protocol], [mac]) for protocol in ("sctp", "tcp", "udp") for mac in macs
+    ]
+    findings = Findings()
+    _traffic.parse(_traffic.CONNECTIONS, found["connections"], "connections", findings)
+    assert findings.problems == []
+
+
 def test_a_service_may_have_directors_of_its_own() -> None:
     second = {**NAT, "address": "192.0.2.11", "servers": [{"address": RIP, "port": 8444}]}
     found = plan(NAT, {**second, "return_via": ["198.51.100.199"]}, **BACK)
@@ -437,6 +474,21 @@ def test_a_service_may_have_directors_of_its_own() -> None:
         f"the answers of {RIP} would have to go by 198.51.100.199 and {VIA}: give the services of each director an "
         "address or a port of their own"
     ]
+
+
+@pytest.mark.parametrize("match", ["service", "connection"])
+def test_answers_of_every_port_are_those_of_one_port_too(match: str) -> None:
+    every = {**NAT, "address": "192.0.2.11", "port": 0, "persistence_timeout": 60, "servers": [{"address": RIP}]}
+    assert plan(NAT, every, **BACK, return_match=match)["problems"] == []
+    (problem,) = plan(NAT, {**every, "return_via": ["198.51.100.199"]}, **BACK, return_match=match)["problems"]
+    assert problem.startswith(f"the answers of {RIP} would have to go by 198.51.100.199 and {VIA}: ")
+
+
+def test_a_mark_answers_by_one_director_what_a_service_does_not_by_another() -> None:
+    udp = {**BY_MARK, "mark": {"addresses": [VIP], "protocols": ["udp"]}, "return_via": ["198.51.100.199"]}
+    assert plan(NAT, udp, **BACK, return_match="connection")["problems"] == []
+    unknown = {name: value for name, value in udp.items() if name != "mark"}
+    assert len(plan(NAT, unknown, **BACK, return_match="connection")["problems"]) == 1
 
 
 @pytest.mark.parametrize(("path", "options", "word"), [("policy", {}, "via"), ("route", BACK, "to")])
