@@ -81,7 +81,7 @@ def check(
         for duty in returning(duties)
         for danger in (_CHECKS[str(duty.return_path)](duty, told, gateways, connection))
     ]
-    return list(dict.fromkeys(dangers + _clashes(duties, told)))
+    return list(dict.fromkeys(dangers + _clashes(duties, told) + _forks(duties, told)))
 
 
 def _check_gateway(duty: Duty, told: Settings, gateways: Any, connection: Any) -> list[Danger]:
@@ -134,6 +134,21 @@ def _clashes(duties: Sequence[Duty], told: Settings) -> list[Danger]:
             "each director an address or a port of their own"
         )
         for address, vias in ways.items()
+    ]
+
+
+def _forks(duties: Sequence[Duty], told: Settings) -> list[Danger]:
+    """Networks that the main table would have to reach two ways, which it cannot."""
+    served: dict[str, dict[str, str]] = {"ipv4": {}, "ipv6": {}}
+    for duty, via in _ways(duties, "route"):
+        served[duty.family].setdefault(via, f"{via} (for {_model.key_text(duty.service)})")
+    return [
+        Danger(
+            f"return_path route would lead to {network} by {_both(vias.values())}, and table main has one way to a "
+            "network: name one return_via for all of them, or use return_path policy"
+        )
+        for family, vias in served.items()
+        for network in (_of(told.to, family) if len(vias) > 1 else ())
     ]
 
 

@@ -491,6 +491,20 @@ def test_a_mark_answers_by_one_director_what_a_service_does_not_by_another() -> 
     assert len(plan(NAT, unknown, **BACK, return_match="connection")["problems"]) == 1
 
 
+def test_a_network_has_one_way_back() -> None:
+    other = {"address": "192.0.2.11", "return_via": ["198.51.100.199", VIA6]}
+    services = [{**one, "return_path": "route"} for one in (NAT, {**NAT, "port": 81}, NAT6, {**NAT, **other})]
+    to = ["203.0.113.0/25", "2001:db8:113::/64", "203.0.113.128/25"]
+    vias = f"198.51.100.199 (for -t 192.0.2.11:80) and {VIA} (for -t {VIP}:80)"
+    assert plan(*services, **BACK, return_to=to)["problems"] == [
+        f"return_path route would lead to {network} by {vias}, and table main has one way to a network: name one "
+        "return_via for all of them, or use return_path policy"
+        for network in ("203.0.113.0/25", "203.0.113.128/25")
+    ]
+    assert plan(*services[:3], **BACK, return_to=to)["problems"] == []
+    assert plan(*services[:3], {**NAT, **other, "servers": [{"address": RIP}]}, **BACK, return_to=to)["problems"] == []
+
+
 @pytest.mark.parametrize(("path", "options", "word"), [("policy", {}, "via"), ("route", BACK, "to")])
 def test_a_return_path_without_its_way_is_refused(path: str, options: dict[str, Any], word: str) -> None:
     (problem,) = plan({**NAT, "return_path": path}, **options)["problems"]
