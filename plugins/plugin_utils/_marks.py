@@ -19,6 +19,8 @@ from ..module_utils._model import FORWARDS, PROTOCOLS, ServiceKey
 from ..module_utils._traffic import MARKS, UNTRACKED, Traffic
 from ._resolve import Resolved
 
+#: A mark is stated without the number and the family, which the service has.
+_STATED = MARKS._replace(fields=_traffic.FIELDS)
 _UNTRACKED_FORWARDS = {FORWARDS["dr"], FORWARDS["tun"]}
 #: Tell traffic that is tracked from traffic that is not, while the two are put together.
 _LOOSE, _TRACKED = 1, 2
@@ -33,7 +35,7 @@ def marked(service: Resolved, findings: Findings) -> Optional[Traffic]:
     if not key.fwmark:
         findings.problem(where, "is only for services by fwmark")
         return None
-    traffic = _traffic.parse_one(UNTRACKED, service.written["mark"], where, findings)
+    traffic = _traffic.parse_one(_STATED, service.written["mark"], where, findings)
     if traffic is None:
         return None
     width = 4 if key.family == _model.AF_INET else 16

@@ -76,6 +76,10 @@ def test_a_director_marks_for_its_own_services() -> None:
             "services[1].mark.fwmark: unknown key; known: addresses, ports, protocols, interfaces",
         ),
         (
+            {**SHOP, "fwmark": 81, "mark": {"addresses": ["192.0.2.11"], "protocols": ["icmp"]}},
+            "services[1].mark.protocols[0]: must be one of tcp, udp, sctp (got 'icmp')",
+        ),
+        (
             {**SHOP, "fwmark": 81, "mark": {"addresses": ["2001:db8::10"]}},
             "services[1].mark.addresses: must be of family ipv4 (got '2001:db8::10')",
         ),
