@@ -41,13 +41,14 @@ FTP = 21
 
 class Check(NamedTuple):
     """One rule. ``problem`` says whether it refuses (else it warns); ``rule`` is what is wrong, with the names to fill
-    in; ``remedy`` is the way out.
+    in; ``remedy`` is the way out; ``acceptable`` says whether a problem may be accepted (else a director refuses it).
     """
 
     name: str
     problem: bool
     rule: str
     remedy: str
+    acceptable: bool = True
 
 
 CHECKS = {
@@ -99,6 +100,13 @@ CHECKS = {
             "leave its address and port out of the mark, or remove it",
         ),
         Check(
+            "marks_overlap",
+            True,
+            "marks {traffic} as {other} does, and a packet has one mark",
+            "leave it out of the mark of one of them",
+            acceptable=False,
+        ),
+        Check(
             "partly_shadowed",
             False,
             "does not see what {other} takes of its packets, for marks are looked up first",
@@ -145,6 +153,8 @@ CHECKS = {
         ),
     )
 }
+#: What a user may decide to live with.
+ACCEPTABLE = tuple(check.name for check in CHECKS.values() if check.problem and check.acceptable)
 
 
 class Verdict(NamedTuple):
@@ -244,9 +254,8 @@ def lint(
     """
     findings = Findings()
     for i, word in enumerate(allow):
-        if word not in CHECKS or not CHECKS[word].problem:
-            known = ", ".join(check.name for check in CHECKS.values() if check.problem)
-            findings.problem(f"{ALLOW_VARIABLE}[{i}]", f"must be one of {known}", word)
+        if word not in ACCEPTABLE:
+            findings.problem(f"{ALLOW_VARIABLE}[{i}]", f"must be one of {', '.join(ACCEPTABLE)}", word)
     resolved = resolve(services, inventory)
     if directors is None:
         directors = inventory.groups.get("ipvs_directors", ())
@@ -268,6 +277,7 @@ def lint(
         *_vips_of_others(carried, fleet),
         *_holders(carried, held, fleet),
         *_shadows(carried),
+        *_overlaps(carried),
         *_tracked(carried),
     ]
     return _verdict(found, carried, fleet, allow)
@@ -285,7 +295,7 @@ def _verdict(found: Iterable[_Found], carried: Iterable[_Service], fleet: _Fleet
         if not check.problem or name in allow:
             warnings.append(text)
         else:
-            problems.append(f"{text} (to accept it, name {name} in {ALLOW_VARIABLE})")
+            problems.append(text + (f" (to accept it, name {name} in {ALLOW_VARIABLE})" if check.acceptable else ""))
     hosts: dict[str, list[str]] = {}
     for host in sorted(fleet.unknown):
         hosts.setdefault(", ".join(sorted(fleet.unknown[host])), []).append(host)
@@ -589,6 +599,15 @@ def _shadowed(key: _model.ServiceKey, traffic: Traffic) -> Optional[str]:
     # ranges that touch are one, so what is covered is covered by one
     covered = any(low <= wanted[0] and wanted[1] <= high for low, high in traffic.ports)
     return "shadowed" if covered and not traffic.interfaces else "partly_shadowed"
+
+
+def _overlaps(carried: Sequence[_Service]) -> Iterator[_Found]:
+    """Marks of one packet, which the director could not tell apart (``_marks.marks``)."""
+    marked = [(service, service.traffic) for service in carried if service.traffic]
+    for (first, second), traffic in _traffic.overlaps([traffic for dummy, traffic in marked]).items():
+        one, other = marked[first][0], marked[second][0]
+        if _meet(one, other):
+            yield _Found("marks_overlap", other, {"traffic": traffic, "other": one.label})
 
 
 def _tracked(carried: Sequence[_Service]) -> Iterator[_Found]:

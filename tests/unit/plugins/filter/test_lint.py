@@ -52,6 +52,9 @@ def only(verdict: dict[str, list[str]], kind: str) -> str:
     return verdict[kind][0]
 
 
+REFUSING = [name for name, check in CHECKS.items() if check.problem and name != "marks_overlap"]
+
+
 def refusal(check: str, text: str) -> str:
     return f"{text}: {CHECKS[check].remedy} (to accept it, name {check} in ipvs_lint_allow)"
 
@@ -424,6 +427,48 @@ def test_marks_of_other_directors_take_nothing() -> None:
     assert lint([{**DR, **SERVERS, "directors": "one"}, marked], **hosts) == CLEAN
 
 
+OTHER_MARK = {**MARKED, "name": "other", "fwmark": 8}
+
+
+def overlapping(one: dict[str, Any], other: dict[str, Any], **hosts: Any) -> dict[str, list[str]]:
+    """What is said of services with these marks, besides their addresses."""
+    address = {"addresses": ["198.51.100.100"]}
+    services = [{**MARKED, **one}, {**OTHER_MARK, **other}]
+    return lint([{**one, "mark": {**address, **one["mark"]}} for one in services], **(hosts or fleet()))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "traffic"),
+    [
+        ({"ports": [80, 443]}, {"ports": ["400-500"]}, "tcp 198.51.100.100:443"),
+        ({"ports": ["400-500"]}, {"ports": [80, 443]}, "tcp 198.51.100.100:443"),
+        ({}, {"protocols": ["udp", "tcp"]}, "tcp 198.51.100.100:*"),
+        ({}, {"interfaces": ["eth1"], "ports": ["1-9"]}, "tcp 198.51.100.100:1-9 on eth1"),
+        ({"ports": [80]}, {"ports": [81]}, None),
+        ({}, {"protocols": ["udp"]}, None),
+        ({"interfaces": ["eth0"]}, {"interfaces": ["eth1"]}, None),
+        ({}, {"addresses": ["198.51.100.101"]}, None),
+    ],
+)
+def test_a_packet_has_one_mark(one: dict[str, Any], other: dict[str, Any], traffic: str | None) -> None:
+    verdict = overlapping({"mark": one}, {"mark": other})
+    if traffic is None:
+        assert verdict == CLEAN
+    else:
+        text = f"service other (-f 8): marks {traffic} as all (-f 7) does, and a packet has one mark"
+        assert only(verdict, "problems") == warning("marks_overlap", text), "nobody can accept it"
+
+
+def test_marks_of_different_directors_are_of_different_packets() -> None:
+    hosts = two(ipvs_director_vip="standby")
+    hosts["groups"].update(one=["director1"], two=["director2"], both=["director1", "director2"])
+    assert overlapping({"mark": {}, "directors": "one"}, {"mark": {}, "directors": "two"}, **hosts) == CLEAN
+    told = only(overlapping({"mark": {}, "directors": "one"}, {"mark": {}, "directors": "both"}, **hosts), "problems")
+    assert "a packet has one mark" in told
+    with pytest.raises(AnsibleFilterError, match=r"ipvs_lint_allow\[0\]: must be one of "):
+        lint([{**DR, **SERVERS}], **fleet(), allow=["marks_overlap"])
+
+
 def test_the_addresses_of_a_mark_are_vips() -> None:
     marked = {**MARKED, "mark": {"addresses": ["198.51.100.11"], "ports": [80]}}
     assert "the VIP 198.51.100.11 is an address of host backend1" in only(lint([marked], **fleet()), "problems")
@@ -555,9 +600,8 @@ def test_bad_options_and_networks_are_told_together() -> None:
     with pytest.raises(AnsibleFilterError) as caught:
         lint([{**DR, **SERVERS}], **hosts, allow=["localnode", "port_zero"])
     problems = caught.value.__cause__.details["problems"]  # type: ignore[union-attr]
-    refusing = ", ".join(name for name, check in CHECKS.items() if check.problem)
     assert problems == [
-        f"ipvs_lint_allow[1]: must be one of {refusing} (got 'port_zero')",
+        f"ipvs_lint_allow[1]: must be one of {', '.join(REFUSING)} (got 'port_zero')",
         "hostvars.director1.ipvs_networks[0]: must be a network, as address/prefix length (got '198.51.100.1')",
         "hostvars.director1.ipvs_networks[1]: must be a network, as address/prefix length (got 'x/24')",
         "hostvars.backend1.ipvs_networks: must be a list (got 'y')",
@@ -630,7 +674,7 @@ def test_the_order_of_the_inventory_makes_no_difference(inventory: dict[str, Any
 @given(inventories())
 def test_allowing_moves_problems_and_loses_none(inventory: dict[str, Any]) -> None:
     strict = lint(**inventory)
-    lenient = lint(**inventory, allow=[name for name, check in CHECKS.items() if check.problem])
+    lenient = lint(**inventory, allow=REFUSING)
     accepted = [text.rsplit(" (to accept it", 1)[0] for text in strict["problems"]]
     assert lenient == {**strict, "problems": [], "warnings": sorted_as(lenient, accepted + strict["warnings"])}
 
