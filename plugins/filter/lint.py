@@ -15,8 +15,8 @@ description:
     each sentence with the services and the way out.
   - What a single service breaks is refused by P(l4lb.ipvs.resolve_services#filter), which this filter calls first.
   - "The addresses of a host are those in its variables C(ansible_host), C(ipvs_address), C(ipvs_address6),
-    C(ipvs_backend_addresses), C(ipvs_networks) and in those that C(servers_from) names. Loopback addresses do not
-    count."
+    C(ipvs_backend_addresses), C(ipvs_networks) and in those that C(servers_from) names, and those in its facts if they
+    are there. Loopback addresses do not count, nor VIPs in facts."
   - The networks of a host are those in its variable C(ipvs_networks), a list of C(address/prefix), where the address
     is the host's own or that of the network; without it, those in its facts if they are there. The same network on two
     hosts is one segment.

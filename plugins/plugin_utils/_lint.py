@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple, Optional, Union
 
 from ..module_utils import _model, _traffic, _values
@@ -27,6 +27,7 @@ from ._vip_words import HOLD, words_of_vips
 from ._vip_words import VARIABLE as VIP_VARIABLE
 
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
+Interface = Union[ipaddress.IPv4Interface, ipaddress.IPv6Interface]
 
 #: Variables of a host that hold addresses of its own, besides those that ``servers_from`` names.
 ADDRESS_VARIABLES = ("ansible_host", "ipvs_address", "ipvs_address6", "ipvs_backend_addresses")
@@ -34,6 +35,11 @@ ADDRESS_VARIABLES = ("ansible_host", "ipvs_address", "ipvs_address6", "ipvs_back
 NETWORKS_VARIABLE = "ipvs_networks"
 RETURN_VIA_VARIABLE = "ipvs_backend_return_via"
 ALLOW_VARIABLE = "ipvs_lint_allow"
+#: What the variable tells of hosts, where nobody tells it otherwise.
+_UNKNOWN = {
+    "networks": "the networks of {hosts} are not known: state them",
+    "addresses": "the addresses of {hosts} in {whose} networks are not known: state them, as address/prefix length,",
+}
 MAX_NAMED = 3  # servers, hosts or services in one sentence; more are counted
 MAX_NETWORKS = 1000
 FTP = 21
@@ -166,10 +172,14 @@ class Verdict(NamedTuple):
 
 
 class _Host(NamedTuple):
-    """What the inventory tells of a host; it need not tell all."""
+    """What the inventory tells of a host; it need not tell all. ``gathered`` are the addresses in its facts, VIPs among
+    them; ``blank`` are those of its networks in which none of its addresses is known.
+    """
 
     addresses: frozenset[bytes]
+    gathered: frozenset[bytes]
     networks: frozenset[Network]
+    blank: frozenset[Network]
     return_via: Sequence[object]
 
 
@@ -217,23 +227,33 @@ class _Found(NamedTuple):
 class _Fleet:
     """The hosts of the inventory, and what of them nobody knows."""
 
-    def __init__(self, services: object, inventory: Inventory, backends: Iterable[str], findings: Findings) -> None:
+    def __init__(
+        self, services: object, inventory: Inventory, backends: Iterable[str], vips: Set[bytes], findings: Findings
+    ) -> None:
         variables = {*ADDRESS_VARIABLES, *_address_variables(services), *_address_variables(inventory.pools)}
         self.backends = frozenset(backends)
         self.hosts: dict[str, _Host] = {}
         self.owners: dict[bytes, list[str]] = {}
-        #: What could not be checked, with the hosts whose networks are not known.
-        self.unknown: dict[str, set[str]] = {}
+        #: What could not be checked, by what is not known and of which host.
+        self.unknown: dict[tuple[str, str], set[str]] = {}
         for name in inventory.hostvars:
-            known = inventory.hostvars[name]
-            self.hosts[name] = _host(name, known, variables, findings)
-            for address in self.hosts[name].addresses:
+            host = self.hosts[name] = _host(name, inventory.hostvars[name], variables, findings)
+            for address in host.addresses | (host.gathered - vips):
                 self.owners.setdefault(address, []).append(name)
 
     def networks(self, name: str, family: int) -> list[Network]:
         """The networks of a host that are known, of one family."""
         version = 4 if family == AF_INET else 6
         return [network for network in self.hosts[name].networks if network.version == version]
+
+    def may_have(self, name: str, address: bytes) -> bool:
+        """Whether an address of no host may be one of this host's, for it is in a network where none is known."""
+        blank = self.hosts[name].blank
+        return bool(blank) and address not in self.owners and bool(_holding(blank, address))
+
+    def not_known(self, what: str, name: str, check: str) -> None:
+        """Note what of a host would have to be known for a check."""
+        self.unknown.setdefault((what, name), set()).add(check)
 
 
 def lint(
@@ -261,7 +281,6 @@ def lint(
         directors = inventory.groups.get("ipvs_directors", ())
     if backends is None:
         backends = inventory.groups.get("ipvs_backends", ())
-    fleet = _Fleet(services, inventory, backends, findings)
     carried = [
         _Service(
             one,
@@ -270,6 +289,7 @@ def lint(
         )
         for one in resolved
     ]
+    fleet = _Fleet(services, inventory, backends, {vip for one in carried for vip in one.vips}, findings)
     held = _held(carried, inventory, findings)
     findings.raise_problems()
     found = [
@@ -296,14 +316,10 @@ def _verdict(found: Iterable[_Found], carried: Iterable[_Service], fleet: _Fleet
             warnings.append(text)
         else:
             problems.append(text + (f" (to accept it, name {name} in {ALLOW_VARIABLE})" if check.acceptable else ""))
-    hosts: dict[str, list[str]] = {}
-    for host in sorted(fleet.unknown):
-        hosts.setdefault(", ".join(sorted(fleet.unknown[host])), []).append(host)
-    not_checked = [
-        f"not checked: {checks}, for the networks of {_listed('host', names)} are not known: state them in "
-        f"{NETWORKS_VARIABLE} of the {'host' if len(names) == 1 else 'hosts'}"
-        for checks, names in hosts.items()
-    ]
+    hosts: dict[tuple[str, str], list[str]] = {}
+    for what, host in sorted(fleet.unknown):
+        hosts.setdefault((what, ", ".join(sorted(fleet.unknown[what, host]))), []).append(host)
+    not_checked = [_not_checked(what, checks, names) for (what, checks), names in hosts.items()]
     unmarked = [service.label for service in carried if service.key.fwmark and not service.traffic]
     if unmarked:
         not_checked.append(
@@ -311,6 +327,12 @@ def _verdict(found: Iterable[_Found], carried: Iterable[_Service], fleet: _Fleet
             f"{_listed('service', unmarked)} is not known: state it in mark"
         )
     return Verdict(*(_capped(sentences) for sentences in (problems, warnings, not_checked)))
+
+
+def _not_checked(what: str, checks: str, names: Sequence[str]) -> str:
+    these, whose = ("the host", "its") if len(names) == 1 else ("the hosts", "their")
+    unknown = _UNKNOWN[what].format(hosts=_listed("host", names), whose=whose)
+    return f"not checked: {checks}, for {unknown} in {NETWORKS_VARIABLE} of {these}"
 
 
 def _capped(sentences: list[str]) -> list[str]:
@@ -345,7 +367,11 @@ def _host(name: str, known: Mapping[str, Any], variables: Iterable[str], finding
         value = known.get(variable, ())
         written += value if isinstance(value, (list, tuple)) else [value]
     addresses = {packed for packed in map(_packed, written) if packed and not _values.is_loopback(packed)}
-    networks = set(() if NETWORKS_VARIABLE in known else _networks_of_facts(known.get("ansible_facts", {})))
+    facts = list(_interfaces_of_facts(known.get("ansible_facts", {})))
+    networks: set[Network] = set()
+    if NETWORKS_VARIABLE not in known:
+        # VIPs there are whole addresses or within a network that is there anyway
+        networks = {one.network for one in facts if one.network.prefixlen < one.max_prefixlen}
     path = f"hostvars.{name}.{NETWORKS_VARIABLE}"
     for i, value in enumerate(_values.records(known.get(NETWORKS_VARIABLE, []), path, findings, MAX_NETWORKS)):
         try:
@@ -356,7 +382,10 @@ def _host(name: str, known: Mapping[str, Any], variables: Iterable[str], finding
         networks.add(stated.network)
         if stated.ip != stated.network.network_address:
             addresses.add(stated.ip.packed)
-    return _Host(frozenset(addresses), frozenset(networks), known.get(RETURN_VIA_VARIABLE, ()))
+    gathered = frozenset(one.packed for one in facts)
+    taken = {network for address in addresses | gathered for network in _holding(networks, address)}
+    via = known.get(RETURN_VIA_VARIABLE, ())
+    return _Host(frozenset(addresses), gathered, frozenset(networks), frozenset(networks - taken), via)
 
 
 def _packed(value: object) -> Optional[bytes]:
@@ -372,18 +401,14 @@ def _stated(value: object) -> Any:
     return ipaddress.ip_interface(value)
 
 
-def _networks_of_facts(facts: Mapping[str, Any]) -> Iterator[Network]:
-    """The networks among the facts of a host, if they were gathered. VIPs there are whole addresses or within a network
-    that is there anyway.
-    """
+def _interfaces_of_facts(facts: Mapping[str, Any]) -> Iterator[Interface]:
+    """The addresses among the facts of a host, each with its network, if they were gathered."""
     for name in facts.get("interfaces", ()):
         interface = facts.get(name.replace("-", "_").replace(":", "_"), {})
         for one in [interface.get("ipv4", {}), *interface.get("ipv4_secondaries", ()), *interface.get("ipv6", ())]:
             length = one.get("prefix") or one.get("netmask")
             if name != "lo" and "address" in one and length and one.get("scope") != "link":
-                network: Network = ipaddress.ip_network(f"{one['address']}/{length}", strict=False)
-                if network.prefixlen < network.max_prefixlen:
-                    yield network
+                yield ipaddress.ip_interface(f"{one['address']}/{length}")
 
 
 # checks
@@ -405,7 +430,7 @@ def _off_subnet(service: _Service, fleet: _Fleet) -> _Facts:
     for director in service.directors if servers else ():
         networks = fleet.networks(director, service.key.family)
         if not networks:
-            fleet.unknown.setdefault(director, set()).add("off_subnet")
+            fleet.not_known("networks", director, "off_subnet")
             continue
         off = [
             server
@@ -429,7 +454,7 @@ def _return_paths(service: _Service, fleet: _Fleet) -> _Facts:
         networks = [network for host in hosts for network in fleet.networks(host, server.key.family)]
         if not networks:
             for host in service.directors:
-                fleet.unknown.setdefault(host, set()).add(check)
+                fleet.not_known("networks", host, check)
         shared = {
             str(network)
             for vip in service.vips
@@ -454,17 +479,25 @@ def _gateways(service: _Service, fleet: _Fleet) -> _Facts:
 
 
 def _told(service: _Service, server: Server, fleet: _Fleet) -> bool:
-    """Whether the service, or else each of the hosts, tells a gateway of the server's family."""
+    """Whether the service, or else each of the hosts that get the backend's role, tells a gateway of the server's
+    family.
+    """
     stated: list[Sequence[object]]
     if service.resolved.return_via is not None:
         stated = [service.resolved.return_via]
     else:
-        stated = [fleet.hosts[host].return_via for host in fleet.owners.get(server.key.address, ())]
+        owners = fleet.owners.get(server.key.address, ())
+        backends = [host for host in owners if host in fleet.backends]
+        stated = [fleet.hosts[host].return_via for host in backends or owners]
     size = len(server.key.address)
     return all(any(packed and len(packed) == size for packed in map(_packed, via)) for via in stated)
 
 
 def _local(service: _Service, fleet: _Fleet) -> _Facts:
+    addresses = [server.key.address for server in service.servers("dr", "tun")]
+    for director in service.directors:
+        if any(fleet.may_have(director, address) for address in addresses):
+            fleet.not_known("addresses", director, "localnode")
     for forward in ("dr", "tun"):
         local = {
             server: sorted({*fleet.owners.get(server.key.address, ())} & {*service.directors})
@@ -506,7 +539,11 @@ def _vips_of_others(carried: Sequence[_Service], fleet: _Fleet) -> Iterator[_Fou
     for service in carried:
         for address in {key.address for key in service.resolved.entry.servers}:
             served.setdefault(address, []).append(service)
+    directors = {director for service in carried for director in service.directors}
     for service in carried:
+        for director in directors - {*service.directors}:
+            if any(fleet.may_have(director, vip) for vip in service.vips):
+                fleet.not_known("addresses", director, "vip_is_real")
         for vip in sorted(service.vips):
             owners = sorted({*fleet.owners.get(vip, ())} - {*service.directors})
             who = [f"host {host}" for host in owners]

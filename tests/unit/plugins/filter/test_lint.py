@@ -103,6 +103,41 @@ def test_networks_that_nobody_states_are_not_checked() -> None:
     assert only(lint([{**DR, **SERVERS}], **fleet(director1={})), "not_checked") == told
 
 
+def not_known(checks: str, hosts: str, whose: str, these: str) -> list[str]:
+    return [
+        f"not checked: {checks}, for the addresses of {hosts} in {whose} networks are not known: state them, as "
+        f"address/prefix length, in ipvs_networks of {these}"
+    ]
+
+
+@pytest.mark.parametrize("forward", ["dr", "tun"])
+def test_a_director_whose_addresses_nobody_states_may_be_a_server(forward: str) -> None:
+    service = {**DR, "forward": forward, "servers": [{"address": "198.51.100.77"}]}
+
+    def told(service: dict[str, Any], **hosts: Any) -> list[str]:
+        return lint([service], **fleet(**hosts))["not_checked"]
+
+    hidden = host(LAN, FAR, ansible_host="203.0.113.9")
+    assert told(service, director1=hidden) == not_known("localnode", "host director1", "its", "the host")
+    both = {"director1": hidden, "director2": {**hidden, "ipvs_director_vip": "standby"}}
+    assert told(service, **both) == not_known("localnode", "hosts director1, director2", "their", "the hosts")
+    for known in (host(LAN, "198.51.100.1/24"), host(LAN, ansible_host="198.51.100.1")):
+        assert told(service, director1=known) == []
+    vip_only = {"interfaces": ["eth0"], "eth0": {"ipv4": {"address": DR["address"], "prefix": "24"}}}
+    assert told(service, director1=host(LAN, ansible_facts=vip_only)) == []
+    for other in (SERVERS, {"forward": "nat"}, {"servers": [{"address": "203.0.113.77"}]}):
+        assert told({**service, **other, **({"servers": []} if other is SERVERS else {})}, director1=hidden) == []
+
+
+def test_a_director_whose_addresses_nobody_states_may_have_the_vip_of_others() -> None:
+    hosts = fleet(director2=host(LAN, ansible_host="203.0.113.9"))
+    hosts["groups"].update(one=["director1"], two=["director2"])
+    mail = {**DR, **SERVERS, "name": "mail", "address": "198.51.100.101"}
+    told = only(lint([{**DR, **SERVERS, "directors": "one"}, {**mail, "directors": "two"}], **hosts), "not_checked")
+    assert [told] == not_known("vip_is_real", "host director2", "its", "the host")
+    assert lint([{**mail, "directors": "two"}], **hosts) == CLEAN, "its own VIPs it may have"
+
+
 def test_networks_of_the_other_family_tell_nothing() -> None:
     service = {**DR, "address": "2001:db8::100", "servers": [{"address": "2001:db8::11"}]}
     hosts = fleet(backend1=host(ipvs_address6="2001:db8::11"), backend2=None)
@@ -124,6 +159,28 @@ def test_facts_tell_networks_where_they_are_there() -> None:
     assert lint([{**DR, **SERVERS}], **fleet(director1={"ansible_facts": FACTS})) == CLEAN
     hosts = fleet(director1={"ansible_facts": FACTS}, backend2=host(rip="203.0.113.12"))
     assert "server 203.0.113.12: in no network" in only(lint([{**DR, **SERVERS}], **hosts), "problems")
+
+
+@pytest.mark.parametrize("address", ["198.51.100.1", "203.0.113.1"])
+def test_facts_tell_addresses_also_where_networks_are_stated(address: str) -> None:
+    hosts = fleet(director1=host(LAN, ansible_facts=FACTS))
+    service = {**DR, "forward": "tun", "servers": [{"address": address}]}
+    assert f"server {address}: a director of the service (director1)" in only(lint([service], **hosts), "problems")
+
+
+def test_vips_in_facts_are_nobodys_own() -> None:
+    def facts(*addresses: str) -> dict[str, Any]:
+        device = {"ipv4_secondaries": [{"address": one, "prefix": "24"} for one in addresses]}
+        return {"ansible_facts": {"interfaces": ["eth0"], "eth0": device}}
+
+    # what changed hands is still there: it goes in the run that the check is for
+    hosts = fleet(
+        director1=facts("198.51.100.1", DR["address"]),
+        director2=facts("198.51.100.2", DR["address"], "198.51.100.101"),
+    )
+    hosts["groups"].update(one=["director1"], two=["director2"])
+    mail = {**DR, **SERVERS, "name": "mail", "address": "198.51.100.101", "directors": "two"}
+    assert lint([{**DR, **SERVERS, "directors": "one"}, mail], **hosts) == CLEAN
 
 
 def test_what_is_stated_wins_over_facts() -> None:
@@ -189,6 +246,9 @@ def test_a_host_may_tell_the_gateway_of_its_route_back() -> None:
     assert lint([service], **hosts) == CLEAN
     hosts["hostvars"]["backend2"].update(ipvs_backend_return_via=["2001:db8::1"])
     assert "server 198.51.100.12: return_path policy without" in only(lint([service], **hosts), "problems")
+    hosts["hostvars"].update(backend2={**hosts["hostvars"]["backend1"], "rip": "198.51.100.12"}, again={})
+    hosts["hostvars"]["again"]["ansible_host"] = "198.51.100.12"
+    assert lint([service], **hosts) == CLEAN, "the same host under a name that gets no role"
 
 
 # addresses that are there already
@@ -225,7 +285,7 @@ def test_an_address_shared_by_all_hosts_of_a_lab_is_nobodys() -> None:
 
 
 def test_the_address_of_a_network_is_nobodys() -> None:
-    hosts = fleet(director1=host(LAN))
+    hosts = fleet(director1=host("198.51.100.0/24", "198.51.100.1/24"))
     verdict = lint([{**DR, "servers": [{"address": "198.51.100.0"}]}], **hosts)
     assert "of no host in the inventory" in only(verdict, "warnings")
 
@@ -687,5 +747,5 @@ def sorted_as(verdict: dict[str, list[str]], texts: list[str]) -> list[str]:
 @given(inventories())
 def test_stating_networks_leaves_nothing_unchecked(inventory: dict[str, Any]) -> None:
     for name in ("director1", "director2"):
-        inventory["hostvars"][name].setdefault("ipvs_networks", [LAN])
+        inventory["hostvars"][name].setdefault("ipvs_networks", ["198.51.100.1/24"])
     assert lint(**inventory)["not_checked"] == []
