@@ -12,19 +12,20 @@ The host is what ``l4lb.ipvs.ipvs_host_info`` returns.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Optional
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any, Callable, NamedTuple, Optional
 
 from ..module_utils import _model, _traffic, _values
 from ..module_utils._errors import BadValue, Findings
 from ..module_utils._host import TRACKING
 from ..module_utils._model import AF_INET, AF_INET6, FORWARDS, ServiceKey, Table
 from ..module_utils._traffic import MARKS, Traffic
+from ._lint import CHECKS, listed
 from ._reading import Address, Danger, Network, check_allowances, egress, ip, judge, networks, on_link, setting
 from ._vip_words import EXTERNAL, HOLD, STANDBY, words_of_vips
 
 #: What a user may decide to live with, by the word that says so.
-ALLOWANCES = ("forward_drop", "foreign_masquerade", "foreign_owner", "management_capture")
+ALLOWANCES = ("forward_drop", "foreign_masquerade", "foreign_owner", "localnode", "management_capture")
 HOST_PREFIX = "host"
 VIP_INTERFACE_OPTION = "ipvs_director_vip_interface"
 
@@ -75,6 +76,8 @@ def director_plan(
     here = {(one.interface, one.address) for one in interfaces}
     modules = _modules(table, flows)
     dangers = _dangers(table, marked, flows, host, interfaces, modules, connection)
+    dangers += _local(table, {one.address.packed for one in interfaces} - set(words))
+    verdict = judge(dangers, allow, "ipvs_director_allow")
     values = {
         **_sysctls(table, flows, list(vips.values()), interfaces),
         **_kept_routes(table, host),
@@ -95,7 +98,8 @@ def director_plan(
         ],
         "vip_addresses": [_values.show_address(address) for address in _in_order(words)],
         "may_turn_direct": bool(set(host["forwards"]) - {"dr"}) and any(map(_has_direct, table.values())),
-        **judge(dangers, allow, "ipvs_director_allow"),
+        "problems": verdict["problems"],
+        "warnings": verdict["warnings"] + _far(table, interfaces),
     }
 
 
@@ -264,6 +268,45 @@ def _dangers(
                 )
             )
     return dangers
+
+
+def _local(table: Table, own: Set[bytes]) -> list[Danger]:
+    """Servers that are this host, which the inventory need not tell."""
+    return [
+        Danger(f"{told}: {CHECKS['localnode'].remedy}", "localnode")
+        for forward in ("dr", "tun")
+        for told in _failing("localnode", table, forward, own.__contains__, directors="this host")
+    ]
+
+
+def _far(table: Table, interfaces: Sequence[Network]) -> list[str]:
+    """Servers that dr does not reach, unless a route tells this host that they are neighbours all the same."""
+    own = {one.address.packed for one in interfaces}
+
+    def is_far(address: bytes) -> bool:
+        return address not in own and not on_link(ip(address), interfaces)
+
+    return [
+        f"{told}: use forward tun, or move the servers, unless a route without a gateway leads there"
+        for told in _failing("off_subnet", table, "dr", is_far, director="this host")
+    ]
+
+
+def _failing(check: str, table: Table, forward: str, fails: Callable[[bytes], bool], **facts: str) -> list[str]:
+    """What a check of the topology says of the servers by this forwarding method whose addresses fail it, if there are
+    any. A loopback address is the director itself.
+    """
+    services: dict[bytes, list[ServiceKey]] = {}
+    for key, entry in table.items():
+        for server in entry.servers.values():
+            if server.forward == FORWARDS[forward]:
+                services.setdefault(server.key.address, []).append(key)
+    failing = [one for one in _in_order(services) if not _values.is_loopback(one) and fails(one)]
+    if not failing:
+        return []
+    named = [_model.key_text(key) for key in dict.fromkeys(key for address in failing for key in services[address])]
+    servers = listed("server", [_values.show_address(address) for address in failing])
+    return [f"{listed('service', named)}: {CHECKS[check].rule.format(servers=servers, forward=forward, **facts)}"]
 
 
 def _has_direct(entry: _model.Entry) -> bool:

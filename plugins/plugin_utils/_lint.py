@@ -311,7 +311,7 @@ def _verdict(found: Iterable[_Found], carried: Iterable[_Service], fleet: _Fleet
     problems, warnings = [], []
     for (name, rule), services in labels.items():
         check = CHECKS[name]
-        text = f"{_listed('service', services)}: {rule}: {check.remedy}"
+        text = f"{listed('service', services)}: {rule}: {check.remedy}"
         if not check.problem or name in allow:
             warnings.append(text)
         else:
@@ -324,14 +324,14 @@ def _verdict(found: Iterable[_Found], carried: Iterable[_Service], fleet: _Fleet
     if unmarked:
         not_checked.append(
             "not checked: shadowed, two_holders, vip_is_real, for the traffic of "
-            f"{_listed('service', unmarked)} is not known: state it in mark"
+            f"{listed('service', unmarked)} is not known: state it in mark"
         )
     return Verdict(*(_capped(sentences) for sentences in (problems, warnings, not_checked)))
 
 
 def _not_checked(what: str, checks: str, names: Sequence[str]) -> str:
     these, whose = ("the host", "its") if len(names) == 1 else ("the hosts", "their")
-    unknown = _UNKNOWN[what].format(hosts=_listed("host", names), whose=whose)
+    unknown = _UNKNOWN[what].format(hosts=listed("host", names), whose=whose)
     return f"not checked: {checks}, for {unknown} in {NETWORKS_VARIABLE} of {these}"
 
 
@@ -340,7 +340,8 @@ def _capped(sentences: list[str]) -> list[str]:
     return [*sentences[:MAX_LISTED], f"... and {more} more"] if more > 0 else sentences
 
 
-def _listed(noun: str, names: Sequence[str]) -> str:
+def listed(noun: str, names: Sequence[str]) -> str:
+    """The names, some of them where there are many, after what they are of."""
     return f"{noun}{'s' if len(names) > 1 else ''} {_some(names)}"
 
 
@@ -621,7 +622,7 @@ def _shadows(carried: Sequence[_Service]) -> Iterator[_Found]:
             ports = [str(port) for port in sorted({one.key.port for one in others})]
             if service.key.protocol == PROTOCOLS["tcp"] and str(FTP) in ports:
                 ports += ["20", "those from 1024 on"]
-            facts = {"ports": _listed("port", ports), "other": _some([one.label for one in others])}
+            facts = {"ports": listed("port", ports), "other": _some([one.label for one in others])}
             yield _Found("port_zero", service, facts)
 
 
@@ -673,7 +674,7 @@ def _holding(networks: Iterable[Network], address: bytes) -> list[Network]:
 
 
 def _shown(servers: Sequence[Server]) -> str:
-    return _listed("server", [_values.show_address(address) for address in _unique(servers)])
+    return listed("server", [_values.show_address(address) for address in _unique(servers)])
 
 
 def _unique(servers: Sequence[Server]) -> list[bytes]:

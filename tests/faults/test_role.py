@@ -87,6 +87,7 @@ FEW = {**WEB, "addresses": VIPS[:1], "ports": [8001, 8002]}
 TWO_SERVERS = dict(list(SERVERS.items())[:2])
 # the address that QEMU's own network gives every node, through which it is managed
 SSHD = {"name": "ssh", "address": "10.0.2.15", "port": 22, "forward": "nat", "servers": [{"address": "198.51.100.11"}]}
+ITSELF = {"name": "itself", "address": VIPS[0], "port": 8443, "forward": "tun", "servers": [{"address": "10.0.2.15"}]}
 KUBE_PROXY = ("ip link add kube-ipvs0 type dummy", "ip link del kube-ipvs0")
 
 
@@ -106,6 +107,7 @@ DANGERS = {
         "a rule in chain post of table ip theirs already changes the source of",
     ),
     "foreign_owner": (*KUBE_PROXY, FEW, "kube-proxy (device kube-ipvs0) manages the IPVS table of this host as well"),
+    "localnode": ("true", "true", ITSELF, "server 10.0.2.15: a director of the service (this host)"),
     "management_capture": ("true", "true", SSHD, "a service takes port 22 of 10.0.2.15, through which"),
 }
 

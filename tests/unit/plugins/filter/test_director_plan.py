@@ -367,6 +367,55 @@ def test_a_udp_service_takes_no_ssh() -> None:
     assert plan(service, host={"connection": {"address": "192.0.2.10", "port": 443}})["problems"] == []
 
 
+SELF = "198.51.100.1"
+
+
+def direct(*addresses: str, forward: str = "dr", **changes: Any) -> dict[str, Any]:
+    return {**WEB, "forward": forward, "servers": [{"address": one} for one in addresses], **changes}
+
+
+@pytest.mark.parametrize("forward", ["dr", "tun"])
+def test_a_director_is_no_server_of_its_own(forward: str) -> None:
+    services = [direct("198.51.100.11", SELF, forward=forward, port=port) for port in (80, 81)]
+    services += [direct("2001:db8:1::1", forward=forward, address="2001:db8::10"), direct("198.51.100.11", port=82)]
+    told = (
+        "services -t 192.0.2.10:80, -t 192.0.2.10:81, -t [2001:db8::10]:443: servers 198.51.100.1, 2001:db8:1::1: a "
+        "director of the service (this host), which balances once more what another director sends it with "
+        f"forward {forward}: take it out of the servers, use forward nat, or have other directors carry the service"
+    )
+    assert plan(*services)["problems"] == [f"{told} (to accept it, name localnode in ipvs_director_allow)"]
+    accepted = plan(*services, allow=["localnode"])
+    assert (accepted["problems"], accepted["warnings"]) == ([], [told])
+
+
+def test_a_director_serves_itself_by_nat_and_by_its_loopback() -> None:
+    found = plan(direct(SELF, forward="nat"), direct("127.0.0.1", port=80), direct("127.0.0.1", port=81, forward="tun"))
+    assert (found["problems"], found["warnings"]) == ([], [])
+
+
+def test_a_vip_that_the_director_holds_is_none_of_its_own_addresses() -> None:
+    second, held = direct("192.0.2.10", address="192.0.2.25"), having("192.0.2.10")
+    found = plan(WEB, second, host=held)
+    assert (found["problems"], found["warnings"]) == ([], [])
+    assert len(plan(second, host=held)["problems"]) == 1
+
+
+def test_direct_servers_in_no_network_of_the_director_are_warned_of() -> None:
+    far = [direct("198.51.100.11", "203.0.113.7", port=port) for port in (80, 81)]
+    (warning,) = plan(*far, direct("198.51.100.12"))["warnings"]
+    assert warning == (
+        "services -t 192.0.2.10:80, -t 192.0.2.10:81: server 203.0.113.7: in no network of this host, and forward dr "
+        "reaches neighbours only: use forward tun, or move the servers, unless a route without a gateway leads there"
+    )
+    whole = [{"name": "eth9", "addresses": [{"address": "203.0.113.7", "prefix": 32}]}]
+    near = [{"name": "eth9", "addresses": [{"address": "203.0.113.1", "prefix": 24}]}]
+    assert plan(*far, host={"interfaces": INTERFACES + near})["warnings"] == []
+    assert plan(*far, host={"interfaces": INTERFACES + whole}, allow=["localnode"])["warnings"] != [warning]
+    for forward in ("tun", "nat"):
+        assert plan(direct("203.0.113.7", forward=forward))["warnings"] == []
+    assert plan(*far)["problems"] == []
+
+
 def matching(*matches: tuple[str, str, list[Any]], family: str = "ip") -> dict[str, Any]:
     named = [{"what": what, "op": op, "values": values} for what, op, values in matches]
     return {"family": family, "table": f"{family} nat", "chain": "POSTROUTING", "matches": named}
