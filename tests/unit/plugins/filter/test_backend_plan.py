@@ -484,6 +484,13 @@ def test_answers_of_every_port_are_those_of_one_port_too(match: str) -> None:
     assert problem.startswith(f"the answers of {RIP} would have to go by 198.51.100.199 and {VIA}: ")
 
 
+def test_answers_of_a_whole_address_go_one_way_whatever_their_ports() -> None:
+    other = {**NAT, "servers": [{"address": RIP, "port": 8444}], "address": "192.0.2.11", "return_via": ["192.0.2.9"]}
+    assert plan(NAT, other, **BACK)["problems"] == []
+    (problem,) = plan(NAT, other, **BACK, return_match="address")["problems"]
+    assert problem.startswith(f"the answers of {RIP} would have to go by 192.0.2.9 and {VIA}: ")
+
+
 def test_a_mark_answers_by_one_director_what_a_service_does_not_by_another() -> None:
     udp = {**BY_MARK, "mark": {"addresses": [VIP], "protocols": ["udp"]}, "return_via": ["198.51.100.199"]}
     assert plan(NAT, udp, **BACK, return_match="connection")["problems"] == []
