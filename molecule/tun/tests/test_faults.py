@@ -34,5 +34,5 @@ def test_a_filter_for_all_that_drops_what_a_tunnel_brings_is_refused(scenario):
     finally:
         backend.check_output(f"rm {OTHER}; sysctl -w {KEY}={held}")
     assert run.status != 0, run.output
-    told = f"{KEY} is 1 ({OTHER} sets it to 1 at boot), which drops what l4lb-gre4 receives"
+    told = f"{KEY} is 1 ({OTHER} sets it to 1 at boot), which drops what l4lb-ipip4 receives"
     assert told in run.output
