@@ -23,17 +23,26 @@ _PROTOCOLS = {
     "--udp-service": "udp",
     "--sctp-service": "sctp",
 }
-_FORWARDS = {
-    "-m": "nat",
-    "--masquerading": "nat",
-    "-i": "tun",
-    "--ipip": "tun",
-    "-g": "dr",
-    "--gatewaying": "dr",
+_MARKS = ("-f", "--fwmark-service")
+_SERVERS = ("-r", "--real-server")
+#: Options without a value: a key, and what they say of it.
+_WORDS = {
+    "-6": ("family", "ipv6"),
+    "--ipv6": ("family", "ipv6"),
+    "-o": ("one_packet", True),
+    "--ops": ("one_packet", True),
+    "-m": ("forward", "nat"),
+    "--masquerading": ("forward", "nat"),
+    "-i": ("forward", "tun"),
+    "--ipip": ("forward", "tun"),
+    "-g": ("forward", "dr"),
+    "--gatewaying": ("forward", "dr"),
+    "--tun-nocsum": ("tunnel_checksum", "none"),
+    "--tun-csum": ("tunnel_checksum", "csum"),
+    "--tun-remcsum": ("tunnel_checksum", "remcsum"),
 }
-_CHECKSUMS = {"--tun-nocsum": "none", "--tun-csum": "csum", "--tun-remcsum": "remcsum"}
 #: Options that take a value, and the key it goes to.
-_SERVICE_VALUES = {
+_VALUES = {
     "-s": "scheduler",
     "--scheduler": "scheduler",
     "-p": "persistence_timeout",
@@ -43,8 +52,6 @@ _SERVICE_VALUES = {
     "--pe": "persistence_engine",
     "-b": "scheduler_flags",
     "--sched-flags": "scheduler_flags",
-}
-_SERVER_VALUES = {
     "-w": "weight",
     "--weight": "weight",
     "-x": "upper_threshold",
@@ -53,6 +60,22 @@ _SERVER_VALUES = {
     "--l-threshold": "lower_threshold",
     "--tun-type": "tunnel_type",
     "--tun-port": "tunnel_port",
+}
+_OF_SERVER = {
+    "forward",
+    "weight",
+    "upper_threshold",
+    "lower_threshold",
+    "tunnel_type",
+    "tunnel_port",
+    "tunnel_checksum",
+}
+#: What each option is about. A line may have one about the same thing, as ipvsadm has it (its set_option()).
+_SUBJECTS = {
+    **dict.fromkeys((*_PROTOCOLS, *_MARKS), "service"),
+    **dict.fromkeys(_SERVERS, "server"),
+    **{option: key for option, (key, dummy) in _WORDS.items()},
+    **_VALUES,
 }
 _ADD_SERVICE = ("-A", "--add-service")
 _ADD_SERVER = ("-a", "--add-server")
@@ -69,16 +92,20 @@ class _Bad(Exception):
 def parse(text: str, path: str, findings: Findings) -> list[dict[str, Any]]:
     """Lines of ``-A`` and ``-a`` -> services in input keys, in the order of the lines; problems name the line.
 
-    Blank lines and comments (``#``) are passed over. A server's service must stand before it.
+    Blank lines and comments (``#``) are passed over. A server's service must stand before it. A last line without its
+    newline is refused: of a file cut off it may name another server than was meant, and be right.
     """
     services: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for number, line in enumerate(text.splitlines(), 1):
+    *lines, rest = text.split("\n")
+    for number, line in enumerate(lines, 1):
         try:
             words = shlex.split(line, comments=True)
             if words:
                 _command(words, services)
         except (_Bad, ValueError) as error:
             findings.problem(f"{path} line {number}", str(error), line)
+    if rest.strip():
+        findings.problem(f"{path} line {len(lines) + 1}", "the last line is cut off: no newline at its end", rest)
     return list(services.values())
 
 
@@ -87,39 +114,37 @@ def _command(words: list[str], services: dict[tuple[Any, ...], dict[str, Any]]) 
         raise _Bad("must begin with -A or -a")
     service: dict[str, Any] = {}
     server: dict[str, Any] = {}
-    rest = words[1:]
+    given: dict[str, str] = {}
+    rest = words[:0:-1]
     while rest:
-        option = rest.pop(0)
-        if option in _PROTOCOLS:
+        option = rest.pop()
+        subject = _SUBJECTS.get(option)
+        if subject is None:
+            raise _Bad(f"unknown option {option}")
+        if subject in given:
+            raise _Bad(f"has both {given[subject]} and {option}, where one is allowed")
+        given[subject] = option
+        record = server if subject in _OF_SERVER else service
+        if option in _WORDS:
+            record[subject] = _WORDS[option][1]
+        elif option in _PROTOCOLS:
             address, port = _endpoint(_value(option, rest))
             service.update(protocol=_PROTOCOLS[option], address=address, port=port if port is not None else 0)
-        elif option in ("-f", "--fwmark-service"):
-            service["fwmark"] = _value(option, rest)
-            service.setdefault("family", "ipv4")
-        elif option in ("-6", "--ipv6"):
-            service["family"] = "ipv6"
-        elif option in ("-o", "--ops"):
-            service["one_packet"] = True
-        elif option in ("-p", "--persistent"):
-            bare = not rest or rest[0].startswith("-")
-            service["persistence_timeout"] = _DEFAULT_PERSISTENCE if bare else rest.pop(0)
-        elif option in ("-b", "--sched-flags"):
-            service["scheduler_flags"] = _value(option, rest).split(",")
-        elif option in _SERVICE_VALUES:
-            service[_SERVICE_VALUES[option]] = _value(option, rest)
-        elif option in ("-r", "--real-server"):
+        elif option in _SERVERS:
             address, server_port = _endpoint(_value(option, rest))
             server["address"] = address
             if server_port is not None:
                 server["port"] = server_port
-        elif option in _FORWARDS:
-            server["forward"] = _FORWARDS[option]
-        elif option in _CHECKSUMS:
-            server["tunnel_checksum"] = _CHECKSUMS[option]
-        elif option in _SERVER_VALUES:
-            server[_SERVER_VALUES[option]] = _value(option, rest)
+        elif option in _MARKS:
+            service["fwmark"] = _value(option, rest)
+            service.setdefault("family", "ipv4")
+        elif subject == "persistence_timeout":
+            bare = not rest or rest[-1].startswith("-")
+            service[subject] = _DEFAULT_PERSISTENCE if bare else rest.pop()
+        elif subject == "scheduler_flags":
+            service[subject] = _value(option, rest).split(",")
         else:
-            raise _Bad(f"unknown option {option}")
+            record[subject] = _value(option, rest)
     key = tuple(service.get(name) for name in _KEY)
     if words[0] in _ADD_SERVICE:
         if server:
@@ -138,7 +163,7 @@ def _command(words: list[str], services: dict[tuple[Any, ...], dict[str, Any]]) 
 def _value(option: str, rest: list[str]) -> str:
     if not rest:
         raise _Bad(f"{option} needs a value")
-    return rest.pop(0)
+    return rest.pop()
 
 
 def _endpoint(written: str) -> tuple[str, Optional[str]]:

@@ -22,9 +22,9 @@ def services(text: str) -> list[dict[str, Any]]:
     return found
 
 
-def table(text: str) -> Table:
+def table(lines: list[str]) -> Table:
     findings = Findings()
-    found = parse_services(services(text), "src", findings)
+    found = parse_services(services("".join(f"{line}\n" for line in lines)), "src", findings)
     findings.raise_problems()
     return found
 
@@ -37,13 +37,13 @@ def problems(text: str) -> list[str]:
 
 @given(strategies.tables())
 def test_what_is_printed_is_read_back(held: Table) -> None:
-    assert table("\n".join(table_lines(held))) == held
+    assert table(table_lines(held)) == held
 
 
 @given(strategies.tables())
 def test_the_order_of_services_makes_no_difference(held: Table) -> None:
     newest_first = [line for key in sorted(held, reverse=True) for line in table_lines({key: held[key]})]
-    assert table("\n".join(newest_first)) == held
+    assert table(newest_first) == held
 
 
 WEB = {"protocol": "tcp", "address": "192.0.2.10", "port": "80"}
@@ -80,7 +80,7 @@ WEB = {"protocol": "tcp", "address": "192.0.2.10", "port": "80"}
 )
 @pytest.mark.parametrize("command", ["-A", "--add-service"])
 def test_every_option_of_a_service(command: str, options: str, expected: dict[str, Any]) -> None:
-    assert services(f"{command} {options}") == [{**expected, "servers": []}]
+    assert services(f"{command} {options}\n") == [{**expected, "servers": []}]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_every_option_of_a_service(command: str, options: str, expected: dict[st
 )
 @pytest.mark.parametrize("command", ["-a", "--add-server"])
 def test_every_option_of_a_server(command: str, options: str, expected: dict[str, Any]) -> None:
-    text = f"-A -t 192.0.2.10:80\n{command} -t 192.0.2.10:80 {options}"
+    text = f"-A -t 192.0.2.10:80\n{command} -t 192.0.2.10:80 {options}\n"
     assert services(text) == [{**WEB, "servers": [expected]}]
 
 
@@ -121,7 +121,7 @@ def test_blank_lines_and_comments_are_passed_over() -> None:
 
 
 def test_defaults_are_those_of_ipvsadm() -> None:
-    assert table_lines(table("-A -t 192.0.2.10:80\n-a -t 192.0.2.10:80 -r 198.51.100.11\n-A -f 7")) == [
+    assert table_lines(table(["-A -t 192.0.2.10:80", "-a -t 192.0.2.10:80 -r 198.51.100.11", "-A -f 7"])) == [
         "-A -t 192.0.2.10:80 -s wlc",
         "-a -t 192.0.2.10:80 -r 198.51.100.11:80 -g -w 1",
         "-A -f 7 -s wlc",
@@ -151,13 +151,50 @@ def test_a_bad_line_is_named(line: str, told: str) -> None:
     assert problems(f"-A -t 192.0.2.10:80\n\n{line}\n") == [f"src line 3: {told} (got {line!r})"]
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("-A -t 192.0.2.20:80 -u 192.0.2.30:53", ("-t", "-u")),
+        ("-A -u 192.0.2.20:80 --sctp-service 192.0.2.20:80", ("-u", "--sctp-service")),
+        ("-A -t 192.0.2.20:80 -f 7", ("-t", "-f")),
+        ("-A -f 7 --fwmark-service 8", ("-f", "--fwmark-service")),
+        ("-A -f 7 -6 -6", ("-6", "-6")),
+        ("-A -t 192.0.2.20:80 -s rr --scheduler wrr", ("-s", "--scheduler")),
+        ("-A -t 192.0.2.20:80 -p -p 60", ("-p", "-p")),
+        ("-A -t 192.0.2.20:80 -b flag-1 -b flag-2", ("-b", "-b")),
+        ("-A -t 192.0.2.20:80 -o --ops", ("-o", "--ops")),
+        ("-a -t 192.0.2.10:80 -t 192.0.2.20:80 -r 198.51.100.11", ("-t", "-t")),
+        ("-a -t 192.0.2.10:80 -r 198.51.100.11 -r 198.51.100.12", ("-r", "-r")),
+        ("-a -t 192.0.2.10:80 -r 198.51.100.11 -m -g", ("-m", "-g")),
+        ("-a -t 192.0.2.10:80 -r 198.51.100.11 -i -i", ("-i", "-i")),
+        ("-a -t 192.0.2.10:80 -r 198.51.100.11 -w 1 --weight 0", ("-w", "--weight")),
+        ("-a -t 192.0.2.10:80 -r 198.51.100.11 -i --tun-csum --tun-nocsum", ("--tun-csum", "--tun-nocsum")),
+    ],
+)
+def test_an_option_is_given_once(line: str, told: tuple[str, str]) -> None:
+    rule = f"has both {told[0]} and {told[1]}, where one is allowed"
+    assert problems(f"-A -t 192.0.2.10:80\n{line}\n") == [f"src line 2: {rule} (got {line!r})"]
+
+
 def test_every_bad_line_is_told() -> None:
     assert len(problems("-A --one\n-A --two\n")) == 2
 
 
+def test_a_file_that_is_cut_off_is_refused() -> None:
+    rule = "the last line is cut off: no newline at its end"
+    whole = "-A -t 192.0.2.10:80\n-a -t 192.0.2.10:80 -r 198.51.100.11:80 -m -w 1\n"
+    for cut in (whole[:-1], whole[:-15]):
+        assert problems(cut) == [f"src line 2: {rule} (got {cut.splitlines()[1]!r})"]
+    assert problems("-A --one\n-A") == [
+        "src line 1: unknown option --one (got '-A --one')",
+        f"src line 2: {rule} (got '-A')",
+    ]
+    assert problems(f"{whole}  ") == []
+
+
 def test_a_bad_value_is_left_to_the_model() -> None:
     findings = Findings()
-    found = services("-A -t web:http -s best\n-a -t web:http -r 198.51.100.11:80 -w many")
+    found = services("-A -t web:http -s best\n-a -t web:http -r 198.51.100.11:80 -w many\n")
     parse_services(found, "src", findings)
     assert [one.path for one in findings.problems] == [
         "src[0].address",

@@ -53,7 +53,8 @@ def test_yaml_and_json_hold_the_list_or_a_dict_of_it(tmp_path: Path, text: str) 
 
 
 @pytest.mark.parametrize(
-    "text", ["-A -t 192.0.2.10:80", "\n\n  --add-service -t 192.0.2.10:80", "# ours\n#\n\n# and\n-A -t 192.0.2.10:80\n"]
+    "text",
+    ["-A -t 192.0.2.10:80\n", "\n\n  --add-service -t 192.0.2.10:80\n", "# ours\n#\n\n# and\n-A -t 192.0.2.10:80\n"],
 )
 def test_commands_are_told_by_their_first_word(tmp_path: Path, text: str) -> None:
     assert read(tmp_path / "x", text) == [{"protocol": "tcp", "address": "192.0.2.10", "port": "80", "servers": []}]

@@ -52,7 +52,7 @@ def test_every_option_reaches_the_policy() -> None:
 
 def test_a_file_takes_the_place_of_the_list(tmp_path: Path) -> None:
     path = tmp_path / "rules"
-    path.write_text(LINE)
+    path.write_text(f"{LINE}\n")
     assert parse(src=str(path))[0] == [LINE]
     path.write_text("- address: 192.0.2.10\n")
     with pytest.raises(InvalidInput, match=r"^src\[0\]\.port: is required"):

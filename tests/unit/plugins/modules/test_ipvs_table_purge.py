@@ -656,7 +656,9 @@ def test_a_keepalived_of_another_namespace_is_no_controller(run: Any, keepalived
 @pytest.mark.parametrize("form", ["json", "ipvsadm"])
 def test_a_file_lists_the_services(run_main: Any, kernel: Kernel, tmp_path: Path, form: str) -> None:
     path = tmp_path / "services"
-    path.write_text(json.dumps([WEB, DNS]) if form == "json" else "\n".join(WEB_LINES + DNS_LINES))
+    path.write_text(
+        json.dumps([WEB, DNS]) if form == "json" else "".join(f"{line}\n" for line in WEB_LINES + DNS_LINES)
+    )
     assert changed(run_main(main, {"src": str(path)})) == WEB_LINES + DNS_LINES
     assert changed(run_main(main, {"services": [WEB, DNS], "purge": "all"})) == []
 
