@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from plugins.module_utils._errors import Findings
-from plugins.module_utils._ipvsadm import parse
+from plugins.module_utils._ipvsadm import _words, parse
 from plugins.module_utils._model import Table, parse_services
 from plugins.module_utils._text import table_lines
 from tests.unit import strategies
@@ -44,6 +48,26 @@ def test_what_is_printed_is_read_back(held: Table) -> None:
 def test_the_order_of_services_makes_no_difference(held: Table) -> None:
     newest_first = [line for key in sorted(held, reverse=True) for line in table_lines({key: held[key]})]
     assert table(newest_first) == held
+
+
+def words(split: Callable[[str], list[str]], line: str) -> list[str] | str:
+    try:
+        return split(line)
+    except ValueError as error:
+        return str(error)
+
+
+@given(st.text(st.one_of(st.sampled_from("-aA19:[].,'\"\\# \t\r\v\f\x1c\x1f\x85\xa0\u2028\u3000"), st.characters())))
+@example("-a -t [2001:db8::10]:80  -r 198.51.100.11:80\t-m -w 1 ")
+@example("-A -t '192.0.2.10':80 -s \"rr\" # the web")
+@example("-A -t 192.0.2.10\\:80")
+def test_words_are_those_of_a_shell(line: str) -> None:
+    assert words(_words, line) == words(partial(shlex.split, comments=True), line)
+
+
+def test_a_plain_line_costs_no_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shlex, "split", None)
+    assert services("-A -t 192.0.2.10:80\n") == [{**WEB, "servers": []}]
 
 
 WEB = {"protocol": "tcp", "address": "192.0.2.10", "port": "80"}
