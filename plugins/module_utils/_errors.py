@@ -54,6 +54,12 @@ def show(value: object) -> str:
     return shown if len(shown) <= MAX_VALUE else shown[: MAX_VALUE - 3] + "..."
 
 
+def show_key(key: object) -> str:
+    """A key in a path: as written, unless that would act on a terminal or take long."""
+    written = str(key)
+    return written if written.isprintable() and len(written) <= MAX_VALUE else show(written)
+
+
 class Finding(NamedTuple):
     """One broken rule: where, which, and the value (``None`` where the value is what is missing)."""
 

@@ -9,23 +9,35 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ._errors import Finding, Findings, InvalidInput, Unavailable
+from . import _values
+from ._errors import Finding, Findings, InvalidInput, Unavailable, show_key
+from ._values import Field
 
-_COMMANDS = re.compile(r"\s*(#[^\n]*\n\s*)*(-[Aa]|--add-(service|server))\s")
+#: How commands of ipvsadm begin, right or wrong, and no list or dict of YAML or JSON does.
+_COMMANDS = re.compile(r"\s*(#[^\n]*\n\s*)*--?[A-Za-z]")
+_FIELDS = (Field("services", lambda value: value, required=True),)
+_TWICE = "gives a key twice"
+
+
+class _Repeated(Exception):
+    pass
 
 
 def load(path: str, findings: Findings) -> object:
     """The services that the file lists, still to be parsed by the model; its form is told from its content.
 
-    A YAML or JSON file holds a list, or a dict with the list under ``services``.
+    A YAML or JSON file holds a list, or a dict with the list under ``services`` and nothing else. A key that an object
+    gives twice is a problem: either value could be the one that is meant.
 
     :raises InvalidInput: the file cannot be read, or is none of the three.
     :raises Unavailable: it is YAML, and this node's Python has no PyYAML.
     """
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:  # a byte order mark says nothing
             text = file.read()
     except (OSError, ValueError) as error:
         raise InvalidInput(str(Finding("src", f"cannot be read: {error}", path))) from None
@@ -33,15 +45,18 @@ def load(path: str, findings: Findings) -> object:
         from . import _ipvsadm  # most files are not of this form
 
         return _ipvsadm.parse(text, "src", findings)
-    held = _structured(text, path)
-    return held["services"] if isinstance(held, dict) and "services" in held else held
-
-
-def _structured(text: str, path: str) -> Any:
     try:
-        return json.loads(text)
+        held = _structured(text, path, findings)
     except RecursionError:
         raise InvalidInput(str(Finding("src", "is nested too deeply", path))) from None
+    if isinstance(held, dict):
+        return (_values.record(_FIELDS, held, "src", findings) or {}).get("services", [])
+    return held
+
+
+def _structured(text: str, path: str, findings: Findings) -> Any:
+    try:
+        return _json(text, findings)
     except ValueError:
         pass
     try:
@@ -51,9 +66,63 @@ def _structured(text: str, path: str) -> Any:
             f"{path} is no JSON, and YAML needs PyYAML on this node: install the package python3-yaml, or write JSON"
         ) from None
     try:
-        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+        root = loader.get_single_node()
+        if root is None:
+            return None
+        # before the loader merges what stands under << into its mapping, where a key may then stand twice
+        for line, key in sorted(_repeated_nodes(root)):
+            findings.problem(f"src line {line}", _TWICE, key)
+        return loader.construct_document(root)
     except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
         place = " ".join(str(error).split())
         raise InvalidInput(
             str(Finding("src", f"is neither YAML nor JSON nor ipvsadm commands: {place}", path))
         ) from None
+
+
+def _json(text: str, findings: Findings) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except _Repeated:
+        # an object is not told its place while it is read
+        for place, key in _repeated_pairs(json.loads(text, object_pairs_hook=tuple), "src"):
+            findings.problem(place, _TWICE, key)
+        return json.loads(text)
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    held = dict(pairs)
+    if len(held) < len(pairs):
+        raise _Repeated
+    return held
+
+
+def _repeated_pairs(held: object, path: str) -> Iterator[tuple[str, str]]:
+    """Place and key, wherever an object of JSON, read as a tuple of pairs, has a key twice."""
+    if isinstance(held, tuple):
+        yield from ((path, key) for key, count in Counter(key for key, dummy in held).items() if count > 1)
+        for key, value in held:
+            yield from _repeated_pairs(value, f"{path}.{show_key(key)}")
+    elif isinstance(held, list):
+        for i, value in enumerate(held):
+            yield from _repeated_pairs(value, f"{path}[{i}]")
+
+
+def _repeated_nodes(root: Any) -> Iterator[tuple[int, str]]:
+    """Line and key, wherever a mapping of YAML has a key again."""
+    seen: set[int] = set()  # an alias is the very node that it stands for, even one around it
+    todo = [root]
+    while todo:
+        node = todo.pop()
+        if node.id == "scalar" or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if node.id == "sequence":
+            todo += node.value
+            continue
+        first: dict[tuple[str, str], Any] = {}
+        for key, value in node.value:
+            if key.id == "scalar" and first.setdefault((key.tag, key.value), key) is not key:
+                yield key.start_mark.line + 1, key.value
+            todo.append(value)

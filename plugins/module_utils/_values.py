@@ -16,7 +16,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable, NamedTuple, Optional
 
-from ._errors import MAX_VALUE, BadItems, BadValue, Findings, show
+from ._errors import BadItems, BadValue, Findings, show_key
 
 Parser = Callable[[object], Any]
 
@@ -226,8 +226,7 @@ def record(fields: Sequence[Field], value: object, path: str, findings: Findings
         if name not in parsers:
             import difflib  # only a mistake needs it
 
-            key = str(name)
-            key = key if key.isprintable() and len(key) <= MAX_VALUE else show(key)
+            key = show_key(name)
             near = difflib.get_close_matches(key, parsers, 1)
             hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(parsers)}"
             findings.problem(f"{prefix}{key}", f"unknown key; {hint}")

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from plugins.module_utils._errors import Findings, InvalidInput, Unavailable
 from plugins.module_utils._source import load
@@ -38,26 +39,117 @@ def read(path: Path, text: str) -> object:
     return found
 
 
+def problems(path: Path, text: str) -> list[str]:
+    path.write_text(text, encoding="utf-8")
+    findings = Findings()
+    load(str(path), findings)
+    return [str(one) for one in findings.problems]
+
+
 @pytest.mark.parametrize(
     "text",
     [
         json.dumps(SERVICES),
         json.dumps(SERVICES, indent=2),
-        json.dumps({"changed": False, "services": SERVICES}),
+        json.dumps({"services": SERVICES}),
         YAML,
         INDENTED,
     ],
 )
-def test_yaml_and_json_hold_the_list_or_a_dict_of_it(tmp_path: Path, text: str) -> None:
-    assert read(tmp_path / "services", text) == SERVICES
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_yaml_and_json_hold_the_list_or_a_dict_of_it(tmp_path: Path, text: str, mark: str) -> None:
+    assert read(tmp_path / "services", mark + text) == SERVICES
+
+
+@pytest.mark.parametrize(
+    ("held", "told"),
+    [
+        (
+            {"services": [], "purge": "all", "state": 1},
+            ["purge: unknown key; known: services", "state: unknown key; known: services"],
+        ),
+        ({"serivces": []}, ["serivces: unknown key; did you mean services?", "services: is required"]),
+        ({"services": None}, ["services: must not be empty"]),
+        ({}, ["services: is required"]),
+    ],
+)
+def test_a_dict_holds_the_services_alone(tmp_path: Path, held: object, told: list[str]) -> None:
+    assert problems(tmp_path / "x", json.dumps(held)) == [f"src.{one}" for one in told]
+    assert problems(tmp_path / "x", yaml.safe_dump(held)) == [f"src.{one}" for one in told]
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ('{"services": [1], "services": []}', ["src: 'services'"]),
+        (
+            '[{"a": 1, "b": {"c": [0, {"d": 1, "d": 1}]}}, {"e": 1, "f": 2, "e": 3, "e": 4}]',
+            ["src[0].b.c[1]: 'd'", "src[1]: 'e'"],
+        ),
+        # of a value that is lost too
+        ('{"services": [{"a": 1, "a": 2}], "services": []}', ["src: 'services'", "src.services[0]: 'a'"]),
+        (r'[{"\u001b": {"a": 1, "\u0061": 1}}]', [r"src[0].'\x1b': 'a'"]),
+    ],
+)
+def test_a_key_of_json_stands_once(tmp_path: Path, text: str, places: list[str]) -> None:
+    expected = [f"{place}: gives a key twice (got {key})" for place, key in (one.rsplit(": ", 1) for one in places)]
+    assert problems(tmp_path / "x", text)[: len(expected)] == expected
+
+
+@pytest.mark.parametrize("loader", ["CSafeLoader", "SafeLoader"])
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("services: [a]\n\n# no more\nservices: []\n", ["line 4: 'services'"]),
+        (
+            "- a: 1\n  a: 2\n- b: [{c: 1, d: 1,\n  'c': 1}, {e: 1}]\n  b: 1\n",
+            ["line 2: 'a'", "line 4: 'c'", "line 5: 'b'"],
+        ),
+        ("- a: 1\n  a: 2\n  a: 3\n", ["line 2: 'a'", "line 3: 'a'"]),
+        # a key that is merged may stand beside, wherever the merged mapping stands
+        ("- &one {a: 1, b: 2}\n- {<<: *one, a: 3}\n", []),
+        ("- b: [&two {<<: &one {a: 1}, a: 2}]\n- {<<: *two, a: 3}\n- [*one, *one]\n", []),
+        # as deep as an alias goes
+        ("- &one [*one, {a: 1, a: 1}]\n", ["line 1: 'a'"]),
+        # a number is no word
+        ("- {1: a, '1': b}\n", []),
+    ],
+)
+def test_a_key_of_yaml_stands_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loader: str, text: str, places: list[str]
+) -> None:
+    if loader == "SafeLoader":
+        monkeypatch.delattr(yaml, "CSafeLoader")
+    expected = [f"src {place}: gives a key twice (got {key})" for place, key in (one.rsplit(": ", 1) for one in places)]
+    assert problems(tmp_path / "x", text) == expected
+
+
+def test_a_key_too_many_hides_no_other_problem(tmp_path: Path) -> None:
+    text = '{"services": [{"a": 1, "a": 2}], "purge": "all"}'
+    found = ["src.services[0]: gives a key twice (got 'a')", "src.purge: unknown key; known: services"]
+    assert problems(tmp_path / "x", text) == found
 
 
 @pytest.mark.parametrize(
     "text",
-    ["-A -t 192.0.2.10:80\n", "\n\n  --add-service -t 192.0.2.10:80\n", "# ours\n#\n\n# and\n-A -t 192.0.2.10:80\n"],
+    [
+        "-A -t 192.0.2.10:80\n",
+        "\ufeff-A -t 192.0.2.10:80\n",
+        "\n\n  --add-service -t 192.0.2.10:80\n",
+        "# ours\n#\n\n# and\n-A -t 192.0.2.10:80\n",
+    ],
 )
 def test_commands_are_told_by_their_first_word(tmp_path: Path, text: str) -> None:
     assert read(tmp_path / "x", text) == [{"protocol": "tcp", "address": "192.0.2.10", "port": "80", "servers": []}]
+
+
+@pytest.mark.parametrize("word", ["-C", "-E", "-D -t 192.0.2.10:80", "--clear", "-R"])
+def test_other_commands_are_told_as_such(tmp_path: Path, word: str) -> None:
+    rule = f"must begin with -A or -a (got {word!r})"
+    assert problems(tmp_path / "x", f"# ours\n{word}\n-A -t 192.0.2.10:80\n{word}\n") == [
+        f"src line 2: {rule}",
+        f"src line 4: {rule}",
+    ]
 
 
 def test_a_bad_command_names_its_line(tmp_path: Path) -> None:
@@ -77,9 +169,11 @@ def test_what_is_none_of_the_three_is_told(tmp_path: Path, text: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_without_end_of_nesting_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["[" * 100_000, "- " * 100_000])
+def test_a_file_without_end_of_nesting_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.delattr(yaml, "CSafeLoader")
     with pytest.raises(InvalidInput, match=r"^src: is nested too deeply"):
-        read(tmp_path / "x", "[" * 100_000)
+        read(tmp_path / "x", text)
 
 
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
