@@ -88,9 +88,9 @@ def restored(size: str) -> float:
     return timed(["ipvsadm", "--restore"], HERE / f"{size}.rules")[0]
 
 
-def module(source: str, check: bool = False, trace: bool = False, **options: Any) -> dict[str, Any]:
+def module(source: str, check: bool = False, trace: bool = False, form: str = "json", **options: Any) -> dict[str, Any]:
     """One run of ipvs_table on a file of the bench: what :func:`run_module` prints, and with ``trace`` the messages."""
-    arguments = {"src": str(HERE / f"{source}.json"), **options, "_ansible_check_mode": check}
+    arguments = {"src": str(HERE / f"{source}.{form}"), **options, "_ansible_check_mode": check}
     command = [sys.executable, __file__, "module", json.dumps(arguments), str(time.monotonic())]
     if trace:
         command = ["strace", "-f", "--seccomp-bpf", "-e", "trace=sendto", "-xx", "-s", "20", "-o", str(TRACE), *command]
@@ -120,6 +120,8 @@ def by_module(size: str) -> dict[str, Any]:
     runs["second"] = module(size)
     runs["purge"] = module(size, purge="owned")
     runs["edit"] = module(f"{size}-edit")
+    fresh_namespace()
+    runs["rules"] = module(size, form="rules")  # the very file that ipvsadm restores
     return {**runs, "save": save, "table": table}
 
 
