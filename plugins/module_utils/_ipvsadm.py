@@ -5,17 +5,21 @@
 
 """The commands that ``ipvsadm -Sn`` prints and ``ipvsadm -R`` takes, as the list of services of ipvs_table. Pure.
 
-Only the translation of options is here; what the values mean, and whether they are right, is the model's.
+Only the translation of options is here, and what they forget; what the values mean, and whether they are right, is the
+model's.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterable
 from functools import cache
 from typing import Any, Optional
 
 from ._errors import Findings
+from ._model import Server, key_text, server_text
+from ._plan import Operation
 
 _PROTOCOLS = {
     "-t": "tcp",
@@ -110,6 +114,21 @@ def parse(text: str, path: str, findings: Findings) -> list[dict[str, Any]]:
     if rest.strip():
         findings.problem(f"{path} line {len(lines) + 1}", "the last line is cut off: no newline at its end", rest)
     return list(services.values())
+
+
+def forgotten(operations: Iterable[Operation]) -> Optional[str]:
+    """A warning of the thresholds that go to 0 because ``ipvsadm -Sn`` does not print them; None where none does."""
+    found = [
+        f"{key_text(one.key)} -r {server_text(one.after.key)}"
+        for one in operations
+        if isinstance(one.before, Server)
+        and isinstance(one.after, Server)
+        and (one.before.upper > one.after.upper == 0 or one.before.lower > one.after.lower == 0)
+    ]
+    if not found:
+        return None
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return f"src: ipvsadm -Sn prints no thresholds: those of {found[0]}{more} go to 0"
 
 
 def _words(line: str) -> list[str]:

@@ -27,8 +27,9 @@ class _Repeated(Exception):
     pass
 
 
-def load(path: str, findings: Findings) -> object:
-    """The services that the file lists, still to be parsed by the model; its form is told from its content.
+def load(path: str, findings: Findings) -> tuple[object, bool]:
+    """The services that the file lists, still to be parsed by the model, and whether commands of ipvsadm list them; its
+    form is told from its content.
 
     A YAML or JSON file holds a list, or a dict with the list under ``services`` and nothing else. A key that an object
     gives twice is a problem: either value could be the one that is meant.
@@ -44,14 +45,14 @@ def load(path: str, findings: Findings) -> object:
     if _COMMANDS.match(text):
         from . import _ipvsadm  # most files are not of this form
 
-        return _ipvsadm.parse(text, "src", findings)
+        return _ipvsadm.parse(text, "src", findings), True
     try:
         held = _structured(text, path, findings)
     except RecursionError:
         raise InvalidInput(str(Finding("src", "is nested too deeply", path))) from None
     if isinstance(held, dict):
-        return (_values.record(_FIELDS, held, "src", findings) or {}).get("services", [])
-    return held
+        held = (_values.record(_FIELDS, held, "src", findings) or {}).get("services", [])
+    return held, False
 
 
 def _structured(text: str, path: str, findings: Findings) -> Any:

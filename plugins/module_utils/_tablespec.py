@@ -37,18 +37,19 @@ TABLE: dict[str, Any] = {
 }
 
 
-def parse_table(task: Task) -> tuple[_model.Table, Policy]:
-    """The services that a task lists, in its options or in a file, and what it allows.
+def parse_table(task: Task) -> tuple[_model.Table, Policy, bool]:
+    """The services that a task lists, in its options or in a file, what it allows, and whether commands of ipvsadm list
+    them.
 
     :raises InvalidInput: one of them is bad.
     """
     params, findings = task.params, Findings()
     source = "services" if params["src"] is None else "src"
-    value = params["services"]
+    value, commands = params["services"], False
     if source == "src":
         from . import _source  # most tasks do without it
 
-        value = _source.load(params["src"], findings)
+        value, commands = _source.load(params["src"], findings)
     listed = _model.parse_services(value, source, findings)
     scope = parse_scope(params["scope"], findings)
     limits = _values.record(_LIMIT_FIELDS, {"max_removals": params["max_removals"]}, "", findings) or {}
@@ -59,4 +60,4 @@ def parse_table(task: Task) -> tuple[_model.Table, Policy]:
     _values.refuse_with_absent(params, _PRESENT, findings)
     task.conclude(findings)
     allowed = tuple(params["allow_actions"])
-    return listed, Policy(params["purge"], scope, params["keep_weights"], limits["max_removals"], allowed)
+    return listed, Policy(params["purge"], scope, params["keep_weights"], limits["max_removals"], allowed), commands

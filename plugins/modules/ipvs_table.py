@@ -51,7 +51,10 @@ options:
       - "YAML or JSON: the list, or a dictionary with the list under C(services). YAML needs PyYAML on the node, JSON is
         faster."
       - "The output of C(ipvsadm -Sn), or other lines of C(-A) and C(-a) for C(ipvsadm -R), with numeric addresses and
-        ports, and blanks between options and their values."
+        ports, and blanks between options and their values. C(ipvsadm -Sn) prints no thresholds: lines without C(-x)
+        and C(-y) set those of their servers to 0, with a warning where they were not."
+      - A file is refused that gives a key or, on one line, an option twice, that has another key beside C(services), or
+        that is C(ipvsadm)'s and does not end with a newline, for such a file was cut off.
     type: path
   state:
     description:
@@ -163,6 +166,7 @@ EXAMPLES = r"""
       networks: [192.0.2.0/24]
     max_removals: 5
 
+# ipvsadm -Sn saves no thresholds, so that those of its servers go to 0
 - name: Restore what ipvsadm -Sn saved, without taking anything away
   l4lb.ipvs.ipvs_table:
     src: /root/ipvsadm.rules
@@ -259,7 +263,7 @@ SOURCES = ("services", "src")
 
 
 def run(task: Task) -> dict[str, Any]:
-    listed, policy = _tablespec.parse_table(task)
+    listed, policy, commands = _tablespec.parse_table(task)
     absent = task.params["state"] == "absent"
     if policy.purge != "none":
         from ..module_utils._owners import refuse_others
@@ -295,6 +299,12 @@ def run(task: Task) -> dict[str, Any]:
     told = result.pop("plan")
     result["counts"] = _policy.counts(told)
     result["made_direct"] = _policy.made_direct(told)
+    if commands:
+        from ..module_utils._ipvsadm import forgotten  # most tasks do without it
+
+        warning = forgotten(told.operations)
+        if warning:
+            task.warn(warning)
     if policy.keep_weights:
         kept = _policy.kept_weights(told.current, listed)
         result["kept_weights"] = capped(kept, len(kept))

@@ -34,7 +34,7 @@ INDENTED = "services:" + YAML.split("# ours")[1].replace("\n", "\n  ")
 def read(path: Path, text: str) -> object:
     path.write_text(text, encoding="utf-8")
     findings = Findings()
-    found = load(str(path), findings)
+    found, dummy = load(str(path), findings)
     findings.raise_problems()
     return found
 

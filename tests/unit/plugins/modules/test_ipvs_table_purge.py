@@ -663,6 +663,34 @@ def test_a_file_lists_the_services(run_main: Any, kernel: Kernel, tmp_path: Path
     assert changed(run_main(main, {"services": [WEB, DNS], "purge": "all"})) == []
 
 
+THRESHOLDS = "src: ipvsadm -Sn prints no thresholds: those of -t 192.0.2.10:80 -r 198.51.100.11:80"
+
+
+@pytest.mark.parametrize(
+    ("live", "options", "told"),
+    [
+        (["-x 9 -y 3", "-x 9 -y 3"], "", [f"{THRESHOLDS} (and 1 more) go to 0"]),
+        (["-x 9 -y 0", ""], "", [f"{THRESHOLDS} go to 0"]),
+        (["-x 9 -y 3", ""], "-x 9", [f"{THRESHOLDS} go to 0"]),
+        (["-x 9 -y 3", ""], "-x 8 -y 2", []),
+        (["", ""], "", []),
+    ],
+)
+def test_what_ipvsadm_forgets_is_told(
+    run_main: Any, kernel: Kernel, tmp_path: Path, live: list[str], options: str, told: list[str]
+) -> None:
+    head, *servers = WEB_LINES
+    kernel.restore("\n".join([head, *(f"{server} {one}" for server, one in zip(servers, live))]))
+    rules, services = tmp_path / "rules", tmp_path / "services"
+    rules.write_text(f"{head}\n{servers[0]} {options}\n{servers[1]}\n-A -f 7\n")
+    services.write_text(json.dumps([WEB]))
+    assert run_main(main, {"src": str(services)}, check=True)["warnings"] == []
+    told = [*told, "src[1].servers: no servers: connections will be refused"]
+    for check in (True, False):
+        assert sorted(run_main(main, {"src": str(rules)}, check=check)["warnings"]) == sorted(told)
+    assert run_main(main, {"src": str(rules), "state": "absent"})["warnings"] == []
+
+
 def test_a_bad_file_is_refused_before_the_kernel_is_asked(refused: Any, tmp_path: Path) -> None:
     path = tmp_path / "services"
     assert refused(main, {"src": str(path)}).startswith("src: cannot be read: ")
