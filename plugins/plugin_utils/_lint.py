@@ -33,6 +33,7 @@ Interface = Union[ipaddress.IPv4Interface, ipaddress.IPv6Interface]
 ADDRESS_VARIABLES = ("ansible_host", "ipvs_address", "ipvs_address6", "ipvs_backend_addresses")
 #: The variable of a host that states its networks: ``address/prefix``, its own address or that of the network.
 NETWORKS_VARIABLE = "ipvs_networks"
+STATE_VARIABLE = "ipvs_backend_state"
 RETURN_VIA_VARIABLE = "ipvs_backend_return_via"
 ALLOW_VARIABLE = "ipvs_lint_allow"
 #: What the variable tells of hosts, where nobody tells it otherwise.
@@ -152,6 +153,12 @@ CHECKS = {
             "add the hosts to the group ipvs_backends, or prepare them by hand",
         ),
         Check(
+            "leaving_backend",
+            False,
+            "{servers}: of hosts whose ipvs_backend_state is absent, so what the service needs there is taken away",
+            "take them out of the servers first",
+        ),
+        Check(
             "no_vips",
             False,
             "{servers}: forward {forward}, and nobody knows the VIPs to place there, for the service goes by a mark",
@@ -232,6 +239,7 @@ class _Fleet:
     ) -> None:
         variables = {*ADDRESS_VARIABLES, *_address_variables(services), *_address_variables(inventory.pools)}
         self.backends = frozenset(backends)
+        self.leaving = {name for name in self.backends if inventory.hostvars[name].get(STATE_VARIABLE) == "absent"}
         self.hosts: dict[str, _Host] = {}
         self.owners: dict[bytes, list[str]] = {}
         #: What could not be checked, by what is not known and of which host.
@@ -521,7 +529,7 @@ def _prepared(service: _Service, fleet: _Fleet) -> _Facts:
     """Servers that the backend's role does not reach. A server of source NAT needs no preparation; yet where there
     are backends, one that belongs to nobody is likely to be a slip.
     """
-    foreign, others = [], []
+    foreign, others, leaving = [], [], []
     for server in service.servers("nat", "dr", "tun"):
         owners = set(fleet.owners.get(server.key.address, ()))
         needs = service.resolved.return_paths.get(server.key) not in ("snat", "none")
@@ -529,10 +537,14 @@ def _prepared(service: _Service, fleet: _Fleet) -> _Facts:
             foreign.append(server)
         elif owners and needs and not owners & {*fleet.backends, *service.directors}:
             others.append(server)
+        elif needs and owners & fleet.leaving:
+            leaving.append(server)
     if foreign:
         yield "foreign_server", {"servers": _shown(foreign)}
     if others:
         yield "no_backend", {"servers": _shown(others)}
+    if leaving:
+        yield "leaving_backend", {"servers": _shown(leaving)}
 
 
 def _vips_of_others(carried: Sequence[_Service], fleet: _Fleet) -> Iterator[_Found]:

@@ -81,7 +81,15 @@ def check(
         for duty in returning(duties)
         for danger in (_CHECKS[str(duty.return_path)](duty, told, gateways, connection))
     ]
-    return list(dict.fromkeys(dangers + _clashes(duties, told) + _forks(duties, told)))
+    return list(dict.fromkeys(dangers + _clashes(duties, told) + _forks(duties, told) + _too_many(duties)))
+
+
+def _too_many(duties: Sequence[Duty]) -> list[Danger]:
+    count = len(_tables(duties))
+    if count <= MAX_TABLES:
+        return []
+    text = f"return_path policy takes a table for each return_via, {MAX_TABLES} at most, and the services name {count}"
+    return [Danger(f"{text}: use return_path route or snat for some of them")]
 
 
 def _check_gateway(duty: Duty, told: Settings, gateways: Any, connection: Any) -> list[Danger]:
@@ -183,7 +191,7 @@ def _of(networks: Sequence[str], family: str) -> list[str]:
 def _tables(duties: Sequence[Duty]) -> dict[str, int]:
     """The table of each director, by its address."""
     vias = list(dict.fromkeys(via for dummy, via in _ways(duties, "policy")))
-    return {via: FIRST_TABLE + i for i, via in enumerate(vias[:MAX_TABLES])}
+    return {via: FIRST_TABLE + i for i, via in enumerate(vias)}
 
 
 def policies(duties: Sequence[Duty], told: Settings) -> list[dict[str, Any]]:

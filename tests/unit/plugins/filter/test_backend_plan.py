@@ -539,6 +539,15 @@ def test_the_gateway_must_be_the_director_if_it_is_known_else_any() -> None:
 REDIRECTABLE = {"return_via": [VIA, VIA6], "return_to": ["203.0.113.0/24", "2001:db8:113::/64"], "allow": ["gateway"]}
 
 
+@pytest.mark.parametrize(("count", "told"), [(100, []), (101, ["100 at most, and the services name 101"])])
+def test_more_directors_than_there_are_tables_are_told(count: int, told: list[str]) -> None:
+    services = [{**NAT, "port": 1 + i, "return_via": [f"198.51.100.{100 + i}"]} for i in range(count)]
+    servers = [{**one, "servers": [{"address": RIP, "port": 8000 + i}]} for i, one in enumerate(services)]
+    problems = plan(*servers)["problems"]
+    assert [text in problem for text, problem in zip(told, problems)] == [True] * len(told)
+    assert len(problems) == len(told)
+
+
 @pytest.mark.parametrize("path", ["gateway", "route", "policy"])
 def test_no_redirect_is_heeded_on_any_way_back_that_passes_a_director(path: str) -> None:
     services = [{**service, "return_path": path} for service in (NAT, NAT6)]

@@ -598,6 +598,17 @@ def test_a_server_of_no_host_is_told(forward: str) -> None:
     assert only(lint([service], **fleet()), "warnings") == warning("foreign_server", text)
 
 
+def test_a_backend_that_is_to_be_none_any_more_is_no_server() -> None:
+    hosts = fleet(backend1=host("198.51.100.11/24", ipvs_backend_state="absent"))
+    text = (
+        f"service {WEB}: server 198.51.100.11: of hosts whose ipvs_backend_state is absent, so what the service needs "
+        "there is taken away"
+    )
+    both = {**DR, "servers": [{"address": "198.51.100.11"}, {"address": "198.51.100.12"}]}
+    assert only(lint([both], **hosts), "warnings") == warning("leaving_backend", text)
+    assert lint([{**NAT, "servers": [{"address": "198.51.100.11"}]}], **hosts) == CLEAN
+
+
 def test_plain_servers_of_source_nat_are_fine_where_there_are_no_backends() -> None:
     hosts = fleet(backend1=None, backend2=None)
     service = {**NAT, "servers": [{"address": "198.51.100.77"}]}
