@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from plugins.module_utils import _module, _ownership
+from plugins.module_utils._model import key_text, server_text
 from plugins.modules.ipvs_table import main
 from tests.unit.conftest import Machine
 
@@ -97,6 +98,30 @@ class Crash(BaseException):
 
 def test_runs_converge_and_spare_what_is_foreign(run_main: Any, machine: Machine) -> None:
     kernel = machine.kernel
+
+    def ours_on_record() -> set[tuple[str, str]]:
+        owned = _ownership.Register().owned
+        services = {(key_text(key), "") for key in owned.services}
+        return services | {(key_text(key), server_text(one)) for key, one in owned.servers}
+
+    def another_adds(now: Lines, wish: Lines, place: int) -> set[tuple[str, str]]:
+        """Something of the wish that is not there, if it can be added -> what it is."""
+        found = sorted(objects(wish) - objects(now))
+        possible = [(key, one) for key, one in found if not one or key in now]
+        for key, one in possible[place : place + 1]:
+            kernel.restore(wish[key][one])
+        return set(possible[place : place + 1])
+
+    def another_removes(now: Lines, place: int) -> set[tuple[str, str]]:
+        """A service or server of the address that is listed -> it, and what goes with it."""
+        found = sorted((key, one) for key, one in objects(now) if "192.0.2.10" in key)
+        gone: set[tuple[str, str]] = set()
+        for key, one in found[place : place + 1]:
+            gone = {(key, other) for other in now[key] if one in ("", other)}
+            kernel.services.clear()
+            rest = {name: {it: now[name][it] for it in now[name] if (name, it) not in gone} for name in now}
+            kernel.restore("\n".join(line for entry in rest.values() for line in entry.values()))
+        return gone
 
     class Runs(RuleBasedStateMachine):
         @initialize(services=listings(), foreign=st.booleans())
@@ -248,6 +273,42 @@ def test_runs_converge_and_spare_what_is_foreign(run_main: Any, machine: Machine
                     assert not (drained(held(kernel.save())) - drained(before)) & objects(before)
             self.run_through(services, purge)
             assert held(kernel.save()) == expected
+
+        @rule(
+            services=listings(),
+            purge=st.sampled_from(PURGES),
+            number=st.integers(1, 20),
+            place=st.integers(0, 9),
+            adds=st.booleans(),
+        )
+        def another_acts_meanwhile(
+            self, services: list[dict[str, Any]], purge: str, number: int, place: int, adds: bool
+        ) -> None:
+            """Another adds something that is wanted, or removes something, before one of the requests of a run. Nothing
+            else that is wanted is ever absent, what it added is its own, and the next run converges.
+            """
+            before, wish, recorded = held(kernel.save()), wished(services), ours_on_record()
+            theirs: set[tuple[str, str]] = set()
+
+            def act(dummy: str) -> None:
+                now = held(kernel.save())
+                if not theirs and len(kernel.commands) == number:
+                    theirs.update(another_adds(now, wish, place) if adds else another_removes(now, place))
+                assert (objects(before) & objects(wish)) - theirs <= objects(held(kernel.save()))
+
+            kernel.commands.clear()
+            kernel.before = act
+            result = run_main(main, {"services": services, "purge": purge, "max_removals": "100%"})
+            kernel.before = None
+            now = held(kernel.save())
+            assert not result["failed"] or "another writer" in result["msg"] or "but holds" in result["msg"], result
+            if purge != "all":
+                assert {key: before[key] for key in before if "192.0.2.10" not in key} == {
+                    key: now[key] for key in now if "192.0.2.10" not in key
+                }
+            assert not adds or not (theirs - recorded) & ours_on_record()
+            self.ours = ours_on_record()
+            self.run_through(services, purge)
 
         @precondition(lambda dummy: kernel.services)
         @rule(place=st.integers(0, 5), last=st.integers(98, 99))
