@@ -29,7 +29,7 @@ RESULTS = ROOT / "build" / "results"
 HEARTBEAT = 30  # seconds between signs of life of a long part
 TAIL = 40  # lines of a failing log
 REASON = 600  # characters of why a test failed
-SOAK_SCENARIOS = ("moves", "nat_one_armed", "nat_two_armed", "two_pairs")  # not part of `make test`
+SOAK_SCENARIOS = ("moves", "nat_one_armed", "nat_two_armed", "two_directors", "two_pairs")  # not part of `make test`
 
 
 @dataclass(frozen=True)
