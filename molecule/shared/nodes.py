@@ -33,6 +33,9 @@ INVENTORY = BUILD / "lab.yml"
 DIRECTOR = "director1"
 MANAGED = ("ipvs_directors", "ipvs_backends")  # the groups of the nodes that the collection changes
 CLIENT = "client"
+#: Source ports that no program is given (ip_local_port_range). IPVS takes the answer of a NAT server for one to the
+#: connection through it from the same port of the client, for two minutes after that is closed.
+UNUSED_PORTS = "--first-source-port 62000"
 GIVE_WAY = (str(ROOT / "tests" / "lab" / "give-way"), "15")
 PATIENCE = 120  # seconds for one load, which waits for each connection
 COUNTING = "/var/tmp/l4lb-counting-python"  # a Python that leaves a line in STARTS for each time it is started

@@ -48,6 +48,6 @@ def test_datagrams_to_the_other_vip_have_no_mark():
 
 
 def test_what_is_merely_routed_is_not_marked():
-    report = nodes.load("198.51.100.201:80", "--count 5")
+    report = nodes.load("198.51.100.201:80", "--count 5", nodes.UNUSED_PORTS)
     assert report["answers"] == {"backend1": 5}
     assert report["client_seen"] == {CLIENT: 5}

@@ -70,7 +70,7 @@ def test_what_is_merely_routed_keeps_its_source():
     client = nodes.node(nodes.CLIENT)
     client.check_output(f"ip route add {server}/32 via 198.51.100.200")
     try:
-        report = nodes.load(f"{server}:8443", "--count 5")
+        report = nodes.load(f"{server}:8443", "--count 5", nodes.UNUSED_PORTS)
         path = client.check_output(f"ip route get {server}")
     finally:
         client.check_output(f"ip route del {server}/32 via 198.51.100.200")

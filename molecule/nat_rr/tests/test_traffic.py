@@ -22,6 +22,6 @@ def test_a_client_of_a_persistent_service_keeps_its_server():
 
 
 def test_what_is_merely_routed_keeps_its_source():
-    report = nodes.load("192.168.81.129:80", "--count 5")
+    report = nodes.load("192.168.81.129:80", "--count 5", nodes.UNUSED_PORTS)
     assert report["client_seen"] == {CLIENT: 5}
     assert report["answers"] == {"backend1": 5}
