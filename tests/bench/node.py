@@ -211,7 +211,7 @@ def run_module(arguments: dict[str, Any], spawned: float) -> None:
         (_policy.Policy, "plan", "plan"),
         (_policy.Policy, "checked", "plan"),
         (_change, "apply", "write"),
-        (_client.Client, "entries", "verify"),
+        (_client.Client, "entries", "read"),
         (_change, "_read_back", "verify"),
         (_ownership.Register, "_load", "record"),
         (_ownership.Register, "claim", "record"),
