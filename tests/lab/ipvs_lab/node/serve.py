@@ -77,16 +77,22 @@ class Server:
         sock.close()
 
     def listen_tcp(self, port: int) -> None:
-        self.listen_stream(port, socket.IPPROTO_TCP)
+        sock = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        self.listen_stream(sock, "::", port)
 
     def listen_sctp(self, port: int) -> None:
-        self.listen_stream(port, socket.IPPROTO_SCTP)
+        """Listen with one socket per family: what is bound to several addresses tells them to the client in its INIT
+        ACK, which then sends heartbeats to each, past a director, and takes the abort that comes back for its own.
+        """
+        self.listen_stream(socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP), "0.0.0.0", port)
+        sock = socket.socket(socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_SCTP)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        self.listen_stream(sock, "::", port)
 
-    def listen_stream(self, port: int, protocol: int) -> None:
-        sock = socket.socket(socket.AF_INET6, socket.SOCK_STREAM, protocol)
+    def listen_stream(self, sock: socket.socket, host: str, port: int) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        sock.bind(("::", port))
+        sock.bind((host, port))
         sock.listen(4096)
         self.watch(sock, lambda: self.accept(sock))
 
