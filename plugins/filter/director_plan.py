@@ -81,8 +81,8 @@ _value:
     - C(modules) in the order to load them, C(missing_modules) that are not loaded, C(vip_interfaces), the names of
       those where a director's VIPs may be, C(sysctls), C(tracks), whether IPVS is to track connections or does already,
       C(vips), those to hold, as M(l4lb.ipvs.ipvs_vip) takes them, C(standby_vips), those to let go of, since the host
-      has them and stands by for them, C(vip_addresses), the addresses of all services, C(may_turn_direct), whether
-      servers that are reached by V(nat) or V(tun) now may be to be reached by V(dr), C(problems) and C(warnings), one
+      has them and stands by for them, C(vip_addresses), the addresses of all services, C(reroutable), those of the
+      servers on its networks that may go from V(nat) or V(tun) to V(dr) or back, C(problems) and C(warnings), one
       sentence each.
   type: dict
 """

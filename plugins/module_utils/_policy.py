@@ -261,12 +261,13 @@ def counts(made: Plan) -> dict[str, int]:
     return {word: found[word] for word in ACTION_WORDS if word in found}
 
 
-def made_direct(made: Plan) -> list[str]:
-    """The addresses of the servers that go from NAT or a tunnel to DR, sorted.
+def rerouted(made: Plan) -> list[str]:
+    """The addresses of the servers that go from NAT or a tunnel to DR or back, sorted.
 
     The kernel keeps one route with a server (ip_vs_dest.dest_dst), whichever connection asked first. Asked for NAT or a
     tunnel, it has no next hop of its own, and packets by DR, which are addressed to the VIP, are sent to the neighbour
-    with that address (IP_VS_RT_MODE_KNOWN_NH, net/netfilter/ipvs/ip_vs_xmit.c).
+    with that address (IP_VS_RT_MODE_KNOWN_NH, net/netfilter/ipvs/ip_vs_xmit.c). Connections from before and from after
+    the change ask both ways.
     """
     direct = _model.FORWARDS["dr"]
     found = {
@@ -274,7 +275,7 @@ def made_direct(made: Plan) -> list[str]:
         for operation in made.operations
         if isinstance(operation.before, Server)
         and isinstance(operation.after, Server)
-        and operation.before.forward != direct == operation.after.forward
+        and (operation.before.forward == direct) != (operation.after.forward == direct)
     }
     return [_values.show_address(address) for address in sorted(found, key=lambda one: (len(one), one))]
 

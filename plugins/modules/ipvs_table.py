@@ -124,7 +124,7 @@ options:
 notes:
   - A result stays small, whatever the table has. It lists 100 operations at most, and RV(counts) counts all of them.
     A diff has 200 lines of services and servers on each side at most. A longer one leaves out the servers that stay as
-    they are, and what does not fit is counted. RV(made_direct) alone is never cut, for somebody has to act on each
+    they are, and what does not fit is counted. RV(rerouted) alone is never cut, for somebody has to act on each
     address. A task in check mode that lists the services of one network, with O(scope) on that network, shows its part
     of a large plan.
 seealso:
@@ -193,13 +193,13 @@ kept_weights:
   type: list
   elements: str
   sample: ["-t 192.0.2.10:443 -r 198.51.100.11:8443 keeps weight 0 (listed: 1)"]
-made_direct:
+rerouted:
   description:
-    - The addresses of the servers that the task takes from C(nat) or C(tun) to C(dr), all of them however many.
-    - Old connections keep their way, and can mislead the new ones. The kernel keeps one route with each server, made
-      for the first packet after the change. Made for NAT or a tunnel it has no next hop, and the director then looks
-      among its neighbours for the VIP itself. That cannot happen while the server has a host route by itself, which
-      C(ip route add ADDRESS via ADDRESS) makes.
+    - The addresses of the servers that the task takes from C(nat) or C(tun) to C(dr) or back, all of them however many.
+    - Old connections keep their way, and old and new ones can mislead each other. The kernel keeps one route with each
+      server, made for the first packet after the change. Made for NAT or a tunnel it has no next hop, and for what is
+      sent by C(dr) the director then looks among its neighbours for the VIP itself. That cannot happen while the server
+      has a host route by itself, which C(ip route add ADDRESS via ADDRESS) makes.
   returned: success
   type: list
   elements: str
@@ -298,7 +298,7 @@ def run(task: Task) -> dict[str, Any]:
     result = converge(task, read, decide, register, policy.purge != "none")
     told = result.pop("plan")
     result["counts"] = _policy.counts(told)
-    result["made_direct"] = _policy.made_direct(told)
+    result["rerouted"] = _policy.rerouted(told)
     if commands:
         from ..module_utils._ipvsadm import forgotten  # most tasks do without it
 

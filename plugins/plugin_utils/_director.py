@@ -59,8 +59,8 @@ def director_plan(
     ``vip_interfaces`` (names of those where a director's VIPs may be), ``sysctls`` (key to value; ``sysctls`` of the
     caller win), ``tracks`` (whether IPVS is to track connections, or does already), ``vips`` to hold (address, prefix,
     interface), ``standby_vips`` (those that the host has and stands by for), ``vip_addresses`` (of all services),
-    ``may_turn_direct`` (whether a server that is reached by NAT or tunnel now may be one that is to be reached
-    directly), ``problems`` and ``warnings`` (lists of sentences).
+    ``reroutable`` (addresses of servers that may go from NAT or tunnel to DR or back, neighbours all of them),
+    ``problems`` and ``warnings`` (lists of sentences).
 
         :raises InvalidInput: the services or options break a rule.
     """
@@ -97,7 +97,7 @@ def director_plan(
             if words[address] == STANDBY and (one["interface"], ip(address)) in here
         ],
         "vip_addresses": [_values.show_address(address) for address in _in_order(words)],
-        "may_turn_direct": bool(set(host["forwards"]) - {"dr"}) and any(map(_has_direct, table.values())),
+        "reroutable": _reroutable(table, set(host["forwards"]), interfaces),
         "problems": verdict["problems"],
         "warnings": verdict["warnings"] + _far(table, interfaces),
     }
@@ -292,6 +292,19 @@ def _far(table: Table, interfaces: Sequence[Network]) -> list[str]:
     ]
 
 
+def _reroutable(table: Table, forwards: Set[str], interfaces: Sequence[Network]) -> list[str]:
+    """Servers on the networks of this host, if by the ways that servers have now, and are to have, one may change
+    between DR and another. For others there is no host route by themselves.
+    """
+    servers = [server for entry in table.values() for server in entry.servers.values()]
+    wanted = {word for word, number in FORWARDS.items() if any(server.forward == number for server in servers)}
+    if not (("dr" in forwards and wanted - {"dr"}) or ("dr" in wanted and forwards - {"dr"})):
+        return []
+    own = {one.address.packed for one in interfaces}
+    found = {server.key.address for server in servers} - own
+    return [_values.show_address(address) for address in _in_order(found) if on_link(ip(address), interfaces)]
+
+
 def _failing(check: str, table: Table, forward: str, fails: Callable[[bytes], bool], **facts: str) -> list[str]:
     """What a check of the topology says of the servers by this forwarding method whose addresses fail it, if there are
     any. A loopback address is the director itself.
@@ -307,10 +320,6 @@ def _failing(check: str, table: Table, forward: str, fails: Callable[[bytes], bo
     named = [_model.key_text(key) for key in dict.fromkeys(key for address in failing for key in services[address])]
     servers = listed("server", [_values.show_address(address) for address in failing])
     return [f"{listed('service', named)}: {CHECKS[check].rule.format(servers=servers, forward=forward, **facts)}"]
-
-
-def _has_direct(entry: _model.Entry) -> bool:
-    return any(server.forward == FORWARDS["dr"] for server in entry.servers.values())
 
 
 def _is_nat(entry: _model.Entry) -> bool:

@@ -27,6 +27,14 @@ while True:
         connection.send(b"x")
     time.sleep(0.01)
 """
+ROUTES = "/run/l4lb-routes"
+# What the director knows of the VIP among its neighbours, and then the routes of the collection, as last seen together.
+WATCH = f"""
+while sleep 0.2; do
+    told=$(printf '%s\\n' 'neighbour show {VIP}' 'route show proto 76' | ip -batch -)
+    case $told in *' via '*) echo "$told" > {ROUTES} ;; esac
+done
+"""
 ATTEMPTS = 60  # readings of the table until a server has no connection left
 
 
@@ -112,6 +120,17 @@ def lasting_connections():
         client.run("systemctl stop lasting; systemctl reset-failed lasting")
 
 
+@contextlib.contextmanager
+def routes_watched():
+    """Watch the routes that the director has until the block ends -> how to read them as they were last."""
+    director = nodes.node(nodes.DIRECTOR)
+    director.check_output(f"ip neighbour flush to {VIP}; systemd-run --quiet --unit=watch sh -c %s", WATCH)
+    try:
+        yield lambda: director.check_output(f"cat {ROUTES}").splitlines()
+    finally:
+        director.check_output(f"systemctl stop watch; rm -f {ROUTES}")
+
+
 def live_servers(scenario, port):
     """The servers of the service on this port, by their addresses, with their counters."""
     found = [
@@ -164,10 +183,12 @@ def test_a_backend_leaves(scenario, without_a_failure):
 def test_a_service_moves_to_another_way(scenario, without_a_failure, forward):
     before = {"dr": "nat", "nat": "dr"}[forward]
     build(scenario, web(*SERVERS, forward=before), tls(*SERVERS))
-    with lasting_connections(), without_a_failure(WEB_AND_TLS):
-        build(scenario, web(*SERVERS, forward=forward), tls(*SERVERS))
-    director = nodes.node(nodes.DIRECTOR)
-    assert director.check_output(f"ip neighbour show {VIP}; ip route show proto 76") == ""
+    with routes_watched() as routes:
+        with lasting_connections(), without_a_failure(WEB_AND_TLS):
+            build(scenario, web(*SERVERS, forward=forward), tls(*SERVERS))
+        # nobody was asked for the VIP while there were connections of both ways
+        assert sorted(line.strip() for line in routes()) == [f"{one} via {one} dev eth1" for one in SERVERS.values()]
+    assert nodes.node(nodes.DIRECTOR).check_output("ip route show proto 76") == ""
     seen = nodes.load(f"{VIP}:80", "--count 4")["client_seen"]
     assert seen == {{"dr": "198.51.100.10", "nat": "198.51.100.200"}[forward]: 4}
 

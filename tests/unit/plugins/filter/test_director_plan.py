@@ -500,10 +500,13 @@ def test_a_mark_on_the_management_port(address: str, port: int, taken: bool) -> 
         ("dr", ["dr"], False),
         ("dr", ["dr", "nat"], True),
         ("dr", ["tun"], True),
-        ("nat", ["dr", "nat"], False),
+        ("nat", ["dr", "nat"], True),
+        ("tun", ["dr"], True),
         ("tun", ["nat"], False),
     ],
 )
-def test_a_server_may_turn_direct_that_is_reached_another_way(wanted: str, live: list[str], expected: bool) -> None:
-    service = {**WEB, "forward": wanted, "servers": [{"address": "198.51.100.11", "forward": wanted}]}
-    assert plan(WEB6, service, host={"forwards": live})["may_turn_direct"] is expected
+def test_a_neighbour_may_go_from_or_to_dr(wanted: str, live: list[str], expected: bool) -> None:
+    neighbours, own, far = ["198.51.100.11", "198.51.100.12"], "198.51.100.1", "203.0.113.11"
+    service = {**WEB, "forward": wanted, "servers": [{"address": one} for one in (*neighbours, own, far)]}
+    found = plan(service, host={"forwards": live}, allow=["localnode"])["reroutable"]
+    assert found == (neighbours if expected else [])

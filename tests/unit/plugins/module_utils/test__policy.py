@@ -22,9 +22,9 @@ from plugins.module_utils._policy import (
     keep_weights,
     kept_weights,
     limit,
-    made_direct,
     network,
     parse_scope,
+    rerouted,
     unwanted,
 )
 
@@ -288,15 +288,17 @@ def test_every_action_is_counted_in_its_word() -> None:
     assert Policy("all").checked(made, listed, Owned()) is made
 
 
-def test_servers_that_become_direct_are_told() -> None:
-    before = [{**web(80, *range(1, 5)), "forward": "nat"}, {**web(81, 1, 5), "forward": "tun"}, web(82, 6)]
+def test_servers_that_go_from_or_to_dr_are_told() -> None:
+    before = [{**web(80, *range(1, 5)), "forward": "nat"}, {**web(81, 1, 5, 7), "forward": "tun"}, web(82, 6)]
     six = {"address": "2001:db8::10", "port": 80, "servers": [{"address": "2001:db8::1"}]}
     live = table(*before, {**six, "forward": "nat"})
+    to_nat = {**web(81, 7), "forward": "nat"}
     listed = table(web(80, 1, 9), {**web(80, 2), "port": 83}, web(81, 1, 5), {**web(82, 6), "forward": "nat"}, six)
+    listed[next(iter(table(to_nat)))].servers.update(next(iter(table(to_nat).values())).servers)
     made = Policy("all", max_removals=Limit(share=100)).plan(live, listed, Owned())
-    assert made_direct(made) == ["198.51.100.1", "198.51.100.5", "2001:db8::1"]
-    assert made_direct(plan(listed, live)) == ["198.51.100.6"]
-    assert made_direct(plan(listed, listed)) == []
+    assert rerouted(made) == ["198.51.100.1", "198.51.100.5", "198.51.100.6", "2001:db8::1"]
+    assert rerouted(plan(listed, live)) == rerouted(made)
+    assert rerouted(plan(listed, listed)) == []
 
 
 def test_the_two_kinds_are_limited_apart() -> None:

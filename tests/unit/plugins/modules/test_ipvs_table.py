@@ -115,11 +115,11 @@ def test_what_is_not_given_of_a_server_is_the_default(every_way: Any, live: str)
     assert result["counts"] == {"edit_server": 1}
 
 
-def test_servers_that_become_direct_are_told(every_way: Any) -> None:
+def test_servers_that_go_from_or_to_dr_are_told(every_way: Any) -> None:
     direct = {**DNS, "servers": [{"address": "198.51.100.21"}]}
     after = "-A -u 192.0.2.10:53 -s wlc -o\n-a -u 192.0.2.10:53 -r 198.51.100.21:53 -g -w 1"
     result = every_way(main, {"services": [direct]}, DNS_LINES, after)
-    assert result["made_direct"] == ["198.51.100.21"]
+    assert result["rerouted"] == ["198.51.100.21"]
 
 
 def test_a_drain_comes_after_everything_that_takes_over(every_way: Any) -> None:
