@@ -184,74 +184,6 @@ def test_removal_beside_another_controller_leaves_the_table(director: Director) 
     assert director.table() == []
 
 
-@pytest.fixture(scope="module")
-def built(director: Director, record_testsuite_property: Callable[[str, object], None]) -> Iterator[Director]:
-    """The director with 300 services of ten servers each; without them at the end."""
-    first = build(director, [WEB])
-    record_testsuite_property("300 x 10, first run", f"{first.seconds:.1f} s, {first.starts} modules")
-    assert first.status == 0, first.output
-    yield director
-    gone = build(director, [WEB], ipvs_director_state="absent")
-    assert gone.status == 0, gone.output
-    assert director.table() == []
-    assert vips(director) == set()
-
-
-def vips(director: Director) -> set[str]:
-    return {word.partition("/")[0] for word in director.lab.ssh("ip -o address show dev eth1").split()} & set(VIPS)
-
-
-def state(director: Director) -> list[str]:
-    """What an inventory must not cost."""
-    rest = "ip -o address; nft -s list ruleset; find /etc/sysctl.d -name '*l4lb*' -exec cat {} +"
-    return [*sorted(director.table()), *director.lab.ssh(rest).splitlines()]
-
-
-def test_the_second_run_of_many_services_is_short(
-    built: Director, record_property: Callable[[str, object], None]
-) -> None:
-    again = build(built, [WEB])
-    record_property("300 x 10, second run", f"{again.seconds:.1f} s, {again.starts} modules")
-    assert again.status == 0, again.output
-    assert not again.changed, again.output
-    assert 1 < again.starts <= MOST_STARTS
-    table = built.table()
-    assert [sum(line.startswith(word) for line in table) for word in ("-A", "-a")] == [300, 3000]
-    assert vips(built) == set(VIPS)
-
-
-@pytest.mark.parametrize(
-    ("services", "servers", "told"),
-    [
-        pytest.param([], SERVERS, "would remove 300 of 300 services, and none is listed", id="no services"),
-        pytest.param(
-            [{**WEB, "addresses": VIPS[:10]}], SERVERS, "would remove 150 of 300 services", id="half of the services"
-        ),
-        pytest.param([WEB], {}, "would remove 3000 of 3000 servers", id="an empty group"),
-        pytest.param([WEB], dict(list(SERVERS.items())[:5]), "would remove 1500 of 3000 servers", id="half of a group"),
-        pytest.param([WEB], {**SERVERS, "web20": {}}, "host web20 of group web has no variable", id="no address"),
-        pytest.param(
-            [{**WEB, "addresses": ["{{ left }}"]}],
-            SERVERS,
-            "looks like an unrendered template",
-            id="a template left over",
-        ),
-        pytest.param(
-            [{**WEB, "addresses": ["{{ absent }}"]}], SERVERS, "'absent' is undefined", id="an undefined variable"
-        ),
-    ],
-)
-def test_a_broken_inventory_removes_nothing(
-    built: Director, services: list[dict[str, Any]], servers: dict[str, Any], told: str
-) -> None:
-    before = state(built)
-    for check in (True, False):
-        run = build(built, services, servers, check)
-        assert run.status != 0, run.output
-        assert told in run.output
-        assert state(built) == before
-
-
 def test_a_group_that_lost_its_hosts_costs_other_services_nothing(director: Director) -> None:
     """A service by DR beside one with source NAT: what exempts it from tracking stays when its removal is refused."""
     services = [
@@ -325,6 +257,74 @@ def kill_with_children(pid: int) -> list[str]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(number, signal.SIGKILL)
     return list(found.values())
+
+
+@pytest.fixture(scope="module")
+def built(director: Director, record_testsuite_property: Callable[[str, object], None]) -> Iterator[Director]:
+    """The director with 300 services of ten servers each; without them at the end."""
+    first = build(director, [WEB])
+    record_testsuite_property("300 x 10, first run", f"{first.seconds:.1f} s, {first.starts} modules")
+    assert first.status == 0, first.output
+    yield director
+    gone = build(director, [WEB], ipvs_director_state="absent")
+    assert gone.status == 0, gone.output
+    assert director.table() == []
+    assert vips(director) == set()
+
+
+def vips(director: Director) -> set[str]:
+    return {word.partition("/")[0] for word in director.lab.ssh("ip -o address show dev eth1").split()} & set(VIPS)
+
+
+def state(director: Director) -> list[str]:
+    """What an inventory must not cost."""
+    rest = "ip -o address; nft -s list ruleset; find /etc/sysctl.d -name '*l4lb*' -exec cat {} +"
+    return [*sorted(director.table()), *director.lab.ssh(rest).splitlines()]
+
+
+def test_the_second_run_of_many_services_is_short(
+    built: Director, record_property: Callable[[str, object], None]
+) -> None:
+    again = build(built, [WEB])
+    record_property("300 x 10, second run", f"{again.seconds:.1f} s, {again.starts} modules")
+    assert again.status == 0, again.output
+    assert not again.changed, again.output
+    assert 1 < again.starts <= MOST_STARTS
+    table = built.table()
+    assert [sum(line.startswith(word) for line in table) for word in ("-A", "-a")] == [300, 3000]
+    assert vips(built) == set(VIPS)
+
+
+@pytest.mark.parametrize(
+    ("services", "servers", "told"),
+    [
+        pytest.param([], SERVERS, "would remove 300 of 300 services, and none is listed", id="no services"),
+        pytest.param(
+            [{**WEB, "addresses": VIPS[:10]}], SERVERS, "would remove 150 of 300 services", id="half of the services"
+        ),
+        pytest.param([WEB], {}, "would remove 3000 of 3000 servers", id="an empty group"),
+        pytest.param([WEB], dict(list(SERVERS.items())[:5]), "would remove 1500 of 3000 servers", id="half of a group"),
+        pytest.param([WEB], {**SERVERS, "web20": {}}, "host web20 of group web has no variable", id="no address"),
+        pytest.param(
+            [{**WEB, "addresses": ["{{ left }}"]}],
+            SERVERS,
+            "looks like an unrendered template",
+            id="a template left over",
+        ),
+        pytest.param(
+            [{**WEB, "addresses": ["{{ absent }}"]}], SERVERS, "'absent' is undefined", id="an undefined variable"
+        ),
+    ],
+)
+def test_a_broken_inventory_removes_nothing(
+    built: Director, services: list[dict[str, Any]], servers: dict[str, Any], told: str
+) -> None:
+    before = state(built)
+    for check in (True, False):
+        run = build(built, services, servers, check)
+        assert run.status != 0, run.output
+        assert told in run.output
+        assert state(built) == before
 
 
 def test_two_playbooks_at_once(built: Director, tmp_path: Path) -> None:
