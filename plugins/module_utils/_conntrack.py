@@ -14,6 +14,9 @@ from ._model import FAMILIES, PROTOCOLS, ServiceKey, word_of
 from ._module import Task
 from ._values import show_address
 
+GONE = "such conntrack doesn't exist"
+ATTEMPTS = 100
+
 
 def check_installed(task: Task) -> None:
     """:raises Unavailable: the command conntrack is not installed."""
@@ -46,10 +49,18 @@ def _untranslated(service: ServiceKey) -> list[str]:
 
 
 def _listed(task: Task, options: list[str]) -> list[str]:
-    """The lines of the connections. It fails too where there is none to delete, and then says so."""
-    dummy, output, said = task.run(["conntrack", *options])
+    """The lines of the connections. It fails too where there is none to delete, and then says so. Where one that it is
+    about to delete has ended meanwhile, it gives up in the middle (``delete_cb`` in conntrack.c) and has to begin anew.
+    """
+    lines: list[str] = []
+    said = GONE
+    for dummy in range(ATTEMPTS):
+        if GONE not in said:
+            break
+        dummy_status, output, said = task.run(["conntrack", *options])
+        lines += output.splitlines()
     if "flow entries have been" in said:
-        return output.splitlines()
+        return lines
     if "Operation not permitted" in said:
         raise Forbidden("reading and forgetting connections needs CAP_NET_ADMIN; run the task with become")
     raise IpvsError(f"conntrack could not tell its connections: {said.strip() or 'no reason given'}")

@@ -23,6 +23,9 @@ def nft(fake_nft: FakeNft, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Fa
     return fake_nft
 
 
+ENDED = "Operation failed: such conntrack doesn't exist"
+
+
 class Connection(NamedTuple):
     service: str  # protocol, destination and port of the first packet
     answered_by: str
@@ -30,11 +33,14 @@ class Connection(NamedTuple):
 
 
 class FakeConntrack:
-    """Tells and deletes connections as conntrack 1.4.7 does. ``error`` is what it says instead."""
+    """Tells and deletes connections as conntrack 1.4.7 does. ``error`` is what it says instead; ``ending`` is how
+    many connections end by themselves, each while it is about to delete it.
+    """
 
     def __init__(self) -> None:
         self.connections: list[Connection] = []
         self.error = ""
+        self.ending = 0
         self.calls = 0
         self.installed = True
 
@@ -56,6 +62,11 @@ class FakeConntrack:
             has = (one.family, *one.service.split(" "), one.answered_by)
             if all(left in ("", right) for left, right in zip(wanted, has)):
                 found.append(one)
+        if action == "-D" and self.ending and len(found) > 1:
+            self.ending -= 1
+            deleted, ended = found[:2]
+            self.connections = [one for one in self.connections if one is not deleted and one is not ended]
+            return 1, f"{deleted}\n", f"conntrack v1.4.7 (conntrack-tools): {ENDED}\n"
         if action == "-D":
             self.connections = [one for one in self.connections if one not in found]
         done = {"-D": "deleted", "-L": "shown"}[action]
@@ -474,11 +485,20 @@ def test_connections_from_before_the_translation_are_forgotten(
     assert (again["changed"], again["forgotten"]) == (False, 0)
 
 
+def test_connections_that_end_meanwhile_hold_nobody_up(nft: FakeNft, run: Any, conntrack: FakeConntrack) -> None:
+    conntrack.connections = [Connection("tcp 192.0.2.10 443", "192.0.2.10") for dummy in range(5)]
+    conntrack.ending = 2
+    done = run(flows=[FLOW], forget_untranslated=True)
+    assert (done["changed"], done["forgotten"]) == (True, 3)
+    assert conntrack.connections == []
+
+
 @pytest.mark.parametrize(
     ("error", "told"),
     [
         ("Operation failed: Operation not permitted", "needs CAP_NET_ADMIN; run the task with become"),
         ("Operation failed: Device or resource busy", "could not tell its connections: .*busy"),
+        (ENDED, "could not tell its connections: .*doesn't exist"),
     ],
 )
 def test_what_conntrack_says_is_told(nft: FakeNft, run: Any, conntrack: FakeConntrack, error: str, told: str) -> None:
