@@ -53,12 +53,11 @@ def _listed(task: Task, options: list[str]) -> list[str]:
     about to delete has ended meanwhile, it gives up in the middle (``delete_cb`` in conntrack.c) and has to begin anew.
     """
     lines: list[str] = []
-    said = GONE
     for dummy in range(ATTEMPTS):
-        if GONE not in said:
-            break
         dummy_status, output, said = task.run(["conntrack", *options])
         lines += output.splitlines()
+        if GONE not in said:
+            break
     if "flow entries have been" in said:
         return lines
     if "Operation not permitted" in said:
