@@ -17,10 +17,12 @@ SECONDS = 5  # of one piece of the load
 # long it sends a new one from the same port the same way, unless it is told to balance that anew.
 SYSCTLS = {"net.netfilter.nf_conntrack_max": 65536, "net.ipv4.vs.conn_reuse_mode": 3}
 # Connections that go on sending, so that after an edit a packet of theirs is likely the first that a server is sent.
+# Some outlive their way and can only be reset: else IPVS would send what next comes from their ports the same dead way.
 LASTING = f"""
-import socket, time
+import socket, struct, time
 lasting = [socket.create_connection(("{VIP}", 80)) for _server in range({len(SERVERS)})]
 for connection in lasting:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.sendall(b"POST / HTTP/1.1\\r\\nContent-Length: 1000000000\\r\\n\\r\\n")
 while True:
     for connection in lasting:
