@@ -65,6 +65,7 @@ def test_nobody_claims_a_vip_while_backends_go_and_come(scenario):
 @pytest.mark.parametrize(
     ("key", "node", "command", "kind"),
     [("arp_announce", "backend1", SEND_FROM_IT, "request"), ("arp_ignore", "router", ASK, "reply")],
+    ids=["arp_announce", "arp_ignore"],
 )
 def test_a_backend_that_is_not_told_to_be_quiet_claims_the_vip(scenario, key, node, command, kind):
     with nodes.capturing(scenario, "far") as files, nodes.lan_sysctl(nodes.node("backend1"), key, 0):
