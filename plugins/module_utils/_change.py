@@ -16,7 +16,7 @@ from typing import Any, Callable, Optional, Union
 from . import _kernel
 from ._apply import Outcome, apply
 from ._client import Client
-from ._errors import Findings, IpvsError, Unavailable
+from ._errors import Findings, IpvsError
 from ._model import Server, Service, ServiceKey, Table
 from ._module import Task
 from ._ownership import Register
@@ -25,16 +25,15 @@ from ._text import server_line, service_line
 
 
 def load(task: Task) -> None:
-    """Load ip_vs; in check mode only see that it is there.
+    """Load ip_vs; in check mode only see that it can be.
 
-    :raises Unavailable: it is not, or may not be loaded.
+    :raises Unavailable: it is not there, or may not be loaded.
     """
-    if not task.check_mode:
-        _kernel.load_ipvs(task)
-    elif _kernel.module_known("ip_vs"):
+    if task.check_mode:
+        _kernel.check_loadable()
         task.warn("the kernel module ip_vs is not loaded: planned against an empty table")
     else:
-        raise Unavailable("the kernel module ip_vs is not loaded, and this host does not have it")
+        _kernel.load_ipvs(task)
 
 
 def carry_out(

@@ -32,6 +32,7 @@ BATCH = 100
 READINGS = 5
 #: So many services are read one by one in less time than it takes to list a table of thousands.
 FEW = 50
+PROC_IPVS = "/proc/net/ip_vs"
 _BUFFER_SIZE = 65536
 #: Bytes that may wait to be received, whatever net.core.rmem_default says: a dump or a batch of errors must fit.
 _RECEIVE_BUFFER = 1 << 20
@@ -55,6 +56,11 @@ Statistics = dict[tuple[ServiceKey, Optional[ServerKey]], dict[str, dict[str, in
 
 class _Torn(Exception):
     """The table changed while it was read."""
+
+
+def ipvs_loaded() -> bool:
+    """Whether IPVS is in the running kernel; asking does not load it, as asking netlink would."""
+    return os.path.exists(PROC_IPVS)
 
 
 class Client:

@@ -11,8 +11,7 @@ import contextlib
 from collections.abc import Container
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from . import _kernel
-from ._client import READINGS, Client
+from ._client import READINGS, Client, ipvs_loaded
 from ._errors import IpvsError
 from ._model import ServiceKey, Table
 from ._module import Task
@@ -57,7 +56,7 @@ def converge(
 
     with contextlib.ExitStack() as stack:
         # without the module the table is empty, and only what is to be added needs it
-        client = stack.enter_context(Client()) if _kernel.ipvs_loaded() else None
+        client = stack.enter_context(Client()) if ipvs_loaded() else None
         first = plan = _decide(client, read, decide, doubts)
         if plan.operations:
             from . import _change

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This file is private to the collection: nothing outside l4lb.ipvs may import it.
 
-"""What this host's kernel has: loaded and loadable modules."""
+"""The modules of this host's kernel, loaded and loadable. A run that changes nothing does without."""
 
 from __future__ import annotations
 
@@ -13,8 +13,12 @@ from typing import Protocol
 from ._errors import Unavailable
 
 SYS_MODULE = "/sys/module"
-PROC_IPVS = "/proc/net/ip_vs"
 LIB_MODULES = "/lib/modules"
+PROC_SELF = "/proc/self"
+MODULES_DISABLED = "/proc/sys/kernel/modules_disabled"
+#: PROC_USER_INIT_INO of include/linux/proc_ns.h.
+INITIAL_USER_NAMESPACE = "user:[4026531837]"
+_CAP_SYS_MODULE = 1 << 16
 
 
 class Runner(Protocol):
@@ -22,11 +26,6 @@ class Runner(Protocol):
 
     def run(self, argv: list[str]) -> tuple[int, str, str]:
         """Run a command -> (exit status, standard output, standard error)."""
-
-
-def ipvs_loaded() -> bool:
-    """Whether IPVS is in the running kernel; asking does not load it, as asking netlink would."""
-    return os.path.exists(PROC_IPVS)
 
 
 def module_loaded(name: str) -> bool:
@@ -65,8 +64,39 @@ def load_ipvs(runner: Runner) -> None:
     """
     status, _dummy, error = runner.run(["modprobe", "ip_vs"])
     if status:
-        why = error.strip() or f"modprobe ended with {status}"
-        raise Unavailable(
-            f"the kernel module ip_vs is not loaded and cannot be loaded ({why}): install the kernel's modules, "
-            "or load it on the host if this is a container"
-        )
+        raise _not_to_be_loaded(error.strip() or f"modprobe ended with {status}")
+
+
+def check_loadable() -> None:
+    """Foretell what :func:`load_ipvs` would fail at, without loading.
+
+    :raises Unavailable: it is not there, or may not be loaded.
+    """
+    if not module_known("ip_vs"):
+        raise _not_to_be_loaded("this host does not have it")
+    if not _may_load():
+        raise _not_to_be_loaded("this process may not load kernel modules")
+
+
+def _may_load() -> bool:
+    """Whether this process may load modules: with CAP_SYS_MODULE in the initial user namespace, unless all loading was
+    forbidden (may_init_module, kernel/module/main.c). True where that cannot be told.
+    """
+    try:
+        with open(MODULES_DISABLED, encoding="ascii") as disabled:
+            if disabled.read().strip() == "1":
+                return False
+        if os.readlink(os.path.join(PROC_SELF, "ns", "user")) != INITIAL_USER_NAMESPACE:
+            return False
+        with open(os.path.join(PROC_SELF, "status"), encoding="utf-8") as lines:
+            effective = next(line.split()[1] for line in lines if line.startswith("CapEff:"))
+    except OSError:
+        return True
+    return bool(int(effective, 16) & _CAP_SYS_MODULE)
+
+
+def _not_to_be_loaded(why: str) -> Unavailable:
+    return Unavailable(
+        f"the kernel module ip_vs is not loaded and cannot be loaded ({why}): install the kernel's modules, "
+        "or load it on the host if this is a container"
+    )

@@ -107,13 +107,13 @@ statistics:
 
 from typing import Any
 
-from ..module_utils import _kernel, _model, _text
-from ..module_utils._client import Client, Statistics
+from ..module_utils import _model, _text
+from ..module_utils._client import Client, Statistics, ipvs_loaded
 from ..module_utils._module import Task, run_module
 
 
 def run(task: Task) -> dict[str, Any]:
-    if not _kernel.ipvs_loaded():
+    if not ipvs_loaded():
         return {"changed": False, "loaded": False, "services": [], "statistics": []}
     statistics: Statistics = {}
     with Client() as client:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable
@@ -81,11 +82,21 @@ class Machine:
         self.kernel = kernel
         self.proc, self.sys = root / "ip_vs", root / "sys_module"
         self.modules = root / "modules" / os.uname().release
+        self.process, self.modules_disabled = root / "self", root / "modules_disabled"
         self.sys.mkdir()
         self.modules.mkdir(parents=True)
         names = ["ip_vs", "ip_vs_pe_sip", *(f"ip_vs_{name}" for name in SCHEDULERS)]
         self.provide(names)
         self.load()
+        self.become()
+        self.modules_disabled.write_text("0\n")
+
+    def become(self, namespace: str = _kernel.INITIAL_USER_NAMESPACE, capabilities: int = (1 << 41) - 1) -> None:
+        """Run in this user namespace, with these effective capabilities: without more words, as root of the host."""
+        shutil.rmtree(self.process, ignore_errors=True)
+        (self.process / "ns").mkdir(parents=True)
+        (self.process / "ns" / "user").symlink_to(namespace)
+        (self.process / "status").write_text(f"Name:\tpython3\nCapEff:\t{capabilities:016x}\nSeccomp:\t0\n")
 
     def provide(self, names: list[str]) -> None:
         """Have these modules under /lib/modules, and no others."""
@@ -115,9 +126,11 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
     """A host with a fake kernel in it, ip_vs loaded."""
     machine = Machine(Kernel(), tmp_path)
     monkeypatch.setattr(_client.socket, "socket", machine.kernel.socket)
-    monkeypatch.setattr(_kernel, "PROC_IPVS", str(machine.proc))
+    monkeypatch.setattr(_client, "PROC_IPVS", str(machine.proc))
     monkeypatch.setattr(_kernel, "SYS_MODULE", str(machine.sys))
     monkeypatch.setattr(_kernel, "LIB_MODULES", str(tmp_path / "modules"))
+    monkeypatch.setattr(_kernel, "PROC_SELF", str(machine.process))
+    monkeypatch.setattr(_kernel, "MODULES_DISABLED", str(machine.modules_disabled))
     for one in (_owners, _management):
         monkeypatch.setattr(one, "PROC", str(tmp_path / "proc"))
     monkeypatch.setattr(_module.Task, "run", lambda dummy, argv, data=None: machine.run(argv, data))

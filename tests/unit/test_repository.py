@@ -41,7 +41,7 @@ LAYERS = {
     "_source": {"_errors", "_values", "_ipvsadm"},
     "_tablespec": {"_errors", "_values", "_module", "_model", "_argspec", "_policy", "_source"},
     "_change": {"_errors", "_kernel", "_module", "_model", "_text", "_plan", "_client", "_apply", "_ownership"},
-    "_converge": {"_errors", "_kernel", "_module", "_model", "_plan", "_client", "_ownership", "_change"},
+    "_converge": {"_errors", "_module", "_model", "_plan", "_client", "_ownership", "_change"},
 }
 #: What of the core every other utility may import: each serves a purpose of its own, beside the IPVS table.
 COMMON = {"_errors", "_values", "_kernel", "_module", "_model", "_text"}

@@ -11,12 +11,13 @@ from typing import Any, Callable
 import pytest
 
 from plugins.module_utils import _client, _encode, _wire
-from plugins.module_utils._client import Client, Written
+from plugins.module_utils._client import Client, Written, ipvs_loaded
 from plugins.module_utils._errors import Findings, Forbidden, IpvsError, KernelRefused, Unavailable
 from plugins.module_utils._model import ServiceKey, Table, parse_services
 from plugins.module_utils._plan import plan
 from plugins.module_utils._text import table_lines
 from tests.unit import fake_kernel
+from tests.unit.conftest import Machine
 from tests.unit.fake_kernel import Kernel
 
 TABLE = """
@@ -289,6 +290,13 @@ def test_a_failing_socket_is_told(kernel: Kernel, call: str, number: int, expect
         Client()
     assert str(caught.value) == expected
     assert all(end.closed for end in kernel.sockets)
+
+
+def test_loaded_is_told_without_asking_netlink(machine: Machine) -> None:
+    assert ipvs_loaded()
+    machine.unload()
+    assert not ipvs_loaded()
+    assert machine.kernel.sockets == []
 
 
 def test_a_kernel_without_ipvs_is_named(kernel: Kernel) -> None:

@@ -103,14 +103,11 @@ def test_check_mode_loads_nothing(machine: Machine) -> None:
     assert machine.kernel.sockets == []
 
 
-@pytest.mark.parametrize(
-    ("check", "told"),
-    [(False, "cannot be loaded .*install the kernel's modules"), (True, "and this host does not have")],
-)
-def test_a_host_without_the_module_is_told(machine: Machine, check: bool, told: str) -> None:
+@pytest.mark.parametrize("check", [False, True])
+def test_a_host_without_the_module_is_told(machine: Machine, check: bool) -> None:
     machine.unload()
     machine.provide([])
-    with pytest.raises(Unavailable, match=f"the kernel module ip_vs is not loaded.*{told}"):
+    with pytest.raises(Unavailable, match=r"is not loaded and cannot be loaded .*: install the kernel's modules"):
         run(machine, WEB, check=check)
     assert machine.kernel.commands == []
 

@@ -3,18 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from plugins.module_utils import _kernel
 from plugins.module_utils._errors import Unavailable
 from tests.unit.conftest import Machine
-
-
-def test_loaded_is_told_without_asking_netlink(machine: Machine) -> None:
-    assert _kernel.ipvs_loaded()
-    machine.unload()
-    assert not _kernel.ipvs_loaded()
-    assert machine.kernel.sockets == []
 
 
 def test_a_module_is_known_if_it_is_loaded_loadable_or_built_in(machine: Machine) -> None:
@@ -46,7 +41,7 @@ def test_ipvs_is_loaded(machine: Machine) -> None:
     machine.unload()
     _kernel.load_ipvs(machine)
     assert machine.kernel.ran == [["modprobe", "ip_vs"]]
-    assert _kernel.ipvs_loaded()
+    assert machine.kernel.loaded
 
 
 def test_what_cannot_be_loaded_is_told_with_modprobes_words(machine: Machine) -> None:
@@ -63,3 +58,36 @@ def test_a_silent_modprobe_is_told_by_its_status() -> None:
 
     with pytest.raises(Unavailable, match=r"\(modprobe ended with 3\)"):
         _kernel.load_ipvs(Silent())
+
+
+def test_what_can_be_loaded_is_told_without_loading(machine: Machine) -> None:
+    machine.unload()
+    _kernel.check_loadable()
+    machine.process.joinpath("status").unlink()  # nothing tells
+    _kernel.check_loadable()
+    assert machine.kernel.ran == []
+    assert not machine.kernel.loaded
+
+
+FORBIDDEN = "this process may not load kernel modules"
+
+
+@pytest.mark.parametrize(
+    ("hinder", "why"),
+    [
+        (lambda machine: machine.provide([]), "this host does not have it"),
+        (lambda machine: machine.become(capabilities=0x1FFFFFEFFFF), FORBIDDEN),
+        (lambda machine: machine.become(namespace="user:[4026532297]"), FORBIDDEN),
+        (lambda machine: machine.modules_disabled.write_text("1\n"), FORBIDDEN),
+    ],
+    ids=["absent", "no CAP_SYS_MODULE", "another user namespace", "kernel.modules_disabled"],
+)
+def test_what_cannot_be_loaded_is_told_without_loading(
+    machine: Machine, hinder: Callable[[Machine], object], why: str
+) -> None:
+    machine.unload()
+    hinder(machine)
+    with pytest.raises(Unavailable) as caught:
+        _kernel.check_loadable()
+    assert str(caught.value).startswith(f"the kernel module ip_vs is not loaded and cannot be loaded ({why}): install")
+    assert machine.kernel.ran == []
