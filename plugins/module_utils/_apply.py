@@ -10,12 +10,12 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable
-from typing import Any, NamedTuple, Optional, Protocol
+from typing import Any, Callable, NamedTuple, Optional, Protocol
 
 from ._encode import write_request
 from ._errors import IpvsError
 from ._model import AF_INET6, Service
-from ._plan import STEPS, Operation, Plan, operation_line
+from ._plan import REMOVALS, STEPS, Operation, Plan, operation_line
 from ._wire import Request
 
 
@@ -39,10 +39,16 @@ class Outcome(NamedTuple):
 
     def result(self) -> dict[str, list[Any]]:
         """The outcome as a module returns it, operations in ipvsadm's notation."""
+        refused = {one.key for one, number in self.failed if one.action == "add_service" and not raced(one, number)}
         return {
             "applied": [operation_line(operation) for operation in self.applied],
             "failed": [
-                {"operation": operation_line(operation), "reason": reason(operation, number)}
+                {
+                    "operation": operation_line(operation),
+                    "reason": "its service was refused"
+                    if number == errno.ESRCH and operation.key in refused
+                    else reason(operation, number),
+                }
                 for operation, number in self.failed
             ],
             "not_attempted": [operation_line(operation) for operation in self.not_attempted],
@@ -50,8 +56,13 @@ class Outcome(NamedTuple):
         }
 
     @property
+    def stopped(self) -> bool:
+        """Whether some of the plan is left undone."""
+        return bool(self.failed or self.not_attempted or self.broken)
+
+    @property
     def raced(self) -> bool:
-        """Whether every failure tells of another writer: a thing came or went between the reading and the request."""
+        """Whether whatever stopped it tells of another writer: a thing came or went after the reading."""
         return all(raced(operation, number) for operation, number in self.failed)
 
 
@@ -62,12 +73,22 @@ def raced(operation: Operation, number: int) -> bool:
     return number == errno.ESRCH or (number == errno.EEXIST and operation.before is None)
 
 
-def apply(plan: Plan, writer: Writer) -> Outcome:
-    """Carry out the plan, step by step. None begins unless everything before it succeeded."""
+def apply(plan: Plan, writer: Writer, holds: Callable[[Plan], bool]) -> Outcome:
+    """Carry out the plan, step by step. None begins unless everything before it succeeded, and no removal after other
+    steps, which take their time, unless the plan still ``holds``.
+    """
     applied: list[Operation] = []
     remaining = list(plan.operations)
     while remaining:
         actions = next(actions for actions in STEPS if remaining[0].action in actions)
+        if applied and actions is REMOVALS:
+            broken: Optional[IpvsError] = None
+            try:
+                held = holds(plan)
+            except IpvsError as error:
+                held, broken = False, error
+            if not held:
+                return Outcome(tuple(applied), (), tuple(remaining), (), broken)
         step = [operation for operation in remaining if operation.action in actions]
         written = writer.write(_request(operation) for operation in step)
         sent = written.answered + written.unknown

@@ -14,10 +14,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Callable, Optional, Union
 
 from . import _kernel
-from ._apply import Outcome, apply
+from ._apply import Outcome, apply, raced
 from ._client import Client
 from ._errors import Findings, IpvsError
-from ._model import Server, Service, ServiceKey, Table
+from ._model import AF_INET6, Server, Service, ServiceKey, Table
 from ._module import Task
 from ._ownership import Register
 from ._plan import Operation, Plan, capped, operation_line
@@ -47,26 +47,37 @@ def carry_out(
     applied: list[Operation] = []
     for last in (False, False, True):
         with _told_after(applied):
-            check_modules(plan)
+            check_kernel(plan)
             if not plan.operations:
                 break
             if register:
                 register.claim(plan)
-        outcome = apply(plan, client)
+        outcome = apply(plan, client, lambda made: _holds(made, client))
         applied += outcome.applied
         with _told_after(applied):
             unsettled = _settle(register, outcome)
-            if outcome.broken or (outcome.failed and (last or not outcome.raced)):
+            if outcome.broken or (outcome.stopped and (last or not outcome.raced)):
                 raise _failure(outcome._replace(applied=tuple(applied)), plan, unsettled)
             if unsettled:
                 raise unsettled
-            if not outcome.failed:
+            if not outcome.stopped:
                 if register:
                     register.conclude(plan)
                 _read_back(plan, client)
                 break
             plan = decide()
     return plan, applied
+
+
+def _holds(plan: Plan, client: Client) -> bool:
+    """Whether the services that the plan removes have no servers that it does not know: the kernel would take them
+    along.
+
+    :raises IpvsError: they cannot be read.
+    """
+    gone = [operation.key for operation in plan.operations if operation.action == "remove_service"]
+    now = client.entries(gone)
+    return all(now[key].servers.keys() <= plan.current[key].servers.keys() for key in gone if key in now)
 
 
 def _settle(register: Optional[Register], outcome: Outcome) -> Optional[IpvsError]:
@@ -90,13 +101,15 @@ def _told_after(applied: Sequence[Operation]) -> Iterator[None]:
         raise
 
 
-def check_modules(plan: Plan) -> None:
-    """Refuse a scheduler or engine that this kernel does not have before a byte is written."""
+def check_kernel(plan: Plan) -> None:
+    """Refuse a scheduler or engine that this kernel does not have, and IPv6 without it, before a byte is written."""
     findings = Findings()
     missing: dict[str, bool] = {}
     for operation in plan.operations:
         if not isinstance(operation.after, Service) or operation.action not in ("add_service", "edit_service"):
             continue
+        if operation.key.family == AF_INET6 and _kernel.ipv6_disabled():
+            findings.problem(operation_line(operation), "IPv6 is disabled on this host")
         names = [f"ip_vs_{operation.after.scheduler}"]
         if operation.after.engine:
             names.append(f"ip_vs_pe_{operation.after.engine}")
@@ -112,8 +125,11 @@ def _failure(outcome: Outcome, plan: Plan, unsettled: Optional[IpvsError]) -> Ip
     result = _told(outcome)
     if outcome.broken:
         message = str(outcome.broken)
+    elif not outcome.failed:
+        message = "another writer keeps putting servers into services that are to be removed"
     else:
-        first = result["failed"][0]
+        own = (number for number, one in enumerate(outcome.failed) if not raced(*one))
+        first = result["failed"][next(own, 0)]
         more = f" (and {len(outcome.failed) - 1} more)" if len(outcome.failed) > 1 else ""
         message = f"the kernel refused {first['operation']}: {first['reason']}{more}"
     if unsettled:
@@ -153,6 +169,8 @@ def _differences(plan: Plan, found: Table) -> list[dict[str, str]]:
         held: Union[Service, Server, None] = None
         if entry is not None:
             held = entry.service if isinstance(subject, Service) else entry.servers.get(subject.key)  # type: ignore[union-attr]
+        if plan.keeps_weights and isinstance(held, Server) and isinstance(operation.after, Server):
+            held = held._replace(weight=operation.after.weight)
         if held != operation.after:
             wrong.append({"operation": operation_line(operation), "found": _line(operation.key, held)})
     return wrong

@@ -119,7 +119,8 @@ class Client:
             for service in self._exchange(_wire.read_request(_wire.GET_SERVICE, key), _wire.SERVICE, self._family):
                 return service  # type: ignore[no-any-return]
         except KernelRefused as error:
-            if error.errno != errno.ESRCH:
+            # the second of an IPv6 service where IPv6 is disabled: there can be none
+            if error.errno not in (errno.ESRCH, errno.EAFNOSUPPORT):
                 raise
         return None
 

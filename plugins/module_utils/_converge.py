@@ -50,7 +50,7 @@ def converge(
 
     def doubts(plan: Plan) -> list[Any]:
         found: list[Any] = _removals(plan)
-        if register and (strikes or any(operation.before is None for operation in plan.operations)):
+        if register and (strikes or plan.adds_or_removes):
             found += filter(None, register().missing(plan.current))
         return found
 
@@ -64,12 +64,12 @@ def converge(
             if client is None:
                 _change.load(task)
             if task.check_mode:
-                _change.check_modules(plan)
+                _change.check_kernel(plan)
             else:
                 client = client or stack.enter_context(Client())
                 record = register() if register else None
                 plan, applied = _change.carry_out(plan, client, lambda: _decide(client, read, decide, doubts), record)
-    told = Plan(first.current, plan.predicted, tuple(applied) if applied else plan.operations)
+    told = plan._replace(current=first.current, operations=tuple(applied) if applied else plan.operations)
     result: dict[str, Any] = {
         "changed": bool(told.operations),
         "operations": listed(told.operations),

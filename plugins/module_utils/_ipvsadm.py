@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any, Optional
 
-from ._errors import Findings
+from ._errors import Findings, show_key
 from ._model import Server, key_text, server_text
 from ._plan import Operation
 
@@ -148,7 +148,7 @@ def _command(words: list[str], services: dict[tuple[Any, ...], dict[str, Any]]) 
         option = rest.pop()
         subject = _SUBJECTS.get(option)
         if subject is None:
-            raise _Bad(f"unknown option {option}")
+            raise _Bad(f"unknown option {show_key(option)}")
         if subject in given:
             raise _Bad(f"has both {given[subject]} and {option}, where one is allowed")
         given[subject] = option
@@ -198,5 +198,5 @@ def _value(option: str, rest: list[str]) -> str:
 def _endpoint(written: str) -> tuple[str, Optional[str]]:
     match = _ENDPOINT.match(written)
     if not match:
-        raise _Bad(f"not an address with a port: {written}")
+        raise _Bad(f"not an address with a port: {show_key(written)}")
     return match["v6"] if match["v6"] is not None else match["v4"], match["port"]

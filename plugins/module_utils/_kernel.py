@@ -57,6 +57,17 @@ def module_known(name: str) -> bool:
     return not told
 
 
+def ipv6_disabled() -> bool:
+    """Whether the kernel was told at its start to do without IPv6, which IPVS then refuses (ipv6_mod_enabled,
+    net/netfilter/ipvs/ip_vs_ctl.c). False where that cannot be told.
+    """
+    try:
+        with open(os.path.join(SYS_MODULE, "ipv6", "parameters", "disable"), encoding="ascii") as parameter:
+            return parameter.read().strip() != "0"
+    except OSError:
+        return False
+
+
 def load_ipvs(runner: Runner) -> None:
     """Load ip_vs. A kernel before 5.12 does not do so by itself when netlink asks for it.
 

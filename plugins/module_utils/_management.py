@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Optional
 
-from ._errors import Findings
+from ._errors import BadValue, Findings
 from ._model import PROTOCOLS, ServiceKey, key_text
 from ._module import Task
 from ._owners import content
@@ -22,6 +22,14 @@ from ._values import show_address
 PROC = "/proc"
 #: The rule that a task breaks which takes the packets of the connection.
 CAPTURES = "has the address and port through which this task is connected; force accepts it"
+
+
+def packed_end(address: str) -> bytes:
+    """The packed address of an end of the connection.
+
+    :raises BadValue: it is none.
+    """
+    return parse_address(address.partition("%")[0])  # a link-local address has its zone behind it
 
 
 def management_connection() -> Optional[dict[str, Any]]:
@@ -43,8 +51,7 @@ def management_end(netns: object) -> Optional[tuple[bytes, int]]:
     connection = None if netns else management_connection()
     if connection is None:
         return None
-    # a link-local address has its zone behind it
-    return parse_address(connection["address"].partition("%")[0]), connection["port"]
+    return packed_end(connection["address"]), connection["port"]
 
 
 def refuse_capture(task: Task, added: Iterable[ServiceKey]) -> None:
@@ -65,7 +72,8 @@ def refuse_capture(task: Task, added: Iterable[ServiceKey]) -> None:
 
 def _ssh_connection() -> list[str]:
     """The client's address and port and this host's, from the environment of the SSH session: this process's, or that
-    of the nearest parent that has it (sudo(8) takes it away). Empty where there is no SSH.
+    of the nearest parent that has it (sudo(8) takes it away). Empty where there is no SSH, or one without addresses:
+    over a pipe sshd(8) writes UNKNOWN in their place.
     """
     process = os.getpid()
     while process > 1:
@@ -73,7 +81,15 @@ def _ssh_connection() -> list[str]:
         for variable in environment:
             words = variable.partition("SSH_CONNECTION=")[2].split()
             if variable.startswith("SSH_CONNECTION=") and len(words) == 4:
-                return words
+                return words if all(map(_is_address, (words[0], words[2]))) else []
         status = re.search(r"^PPid:\s*(\d+)", content(os.path.join(PROC, str(process), "status")), re.M)
         process = int(status.group(1)) if status else 0
     return []
+
+
+def _is_address(word: str) -> bool:
+    try:
+        packed_end(word)
+    except BadValue:
+        return False
+    return True

@@ -46,11 +46,6 @@ def _without(owned: Owned, operations: Iterable[Operation]) -> Owned:
     return Owned(owned.services - services, frozenset(kept))
 
 
-def _bears_on_it(plan: Plan) -> bool:
-    """Whether the plan adds or removes anything."""
-    return any(one.before is None or one.after is None for one in plan.operations)
-
-
 class Register:
     """The file that holds :class:`Owned` for one network namespace, readable by root only. A run looks at the services
     ``keys``, or without them at all.
@@ -73,14 +68,14 @@ class Register:
 
     def claim(self, plan: Plan) -> None:
         """Write down what ``plan`` is about to add as ours. One that only edits does without the record."""
-        if _bears_on_it(plan):
+        if plan.adds_or_removes:
             self._store(_joined(self.owned, [one for one in plan.operations if one.before is None]))
 
     def conclude(self, plan: Plan) -> None:
         """Strike out what the last plan of a run leaves absent. The readings before it may have been torn by another's
         hand, which is why it is the last.
         """
-        if _bears_on_it(plan):
+        if plan.adds_or_removes:
             self.strike(plan.predicted)
 
     def strike(self, table: Table) -> None:

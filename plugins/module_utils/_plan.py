@@ -63,6 +63,13 @@ class Plan(NamedTuple):
     current: Table
     predicted: Table
     operations: tuple[Operation, ...]
+    #: Whether the weights of servers are another's business once they are there.
+    keeps_weights: bool = False
+
+    @property
+    def adds_or_removes(self) -> bool:
+        """Whether the plan does more than to edit."""
+        return any(operation.before is None or operation.after is None for operation in self.operations)
 
     def diff(self) -> dict[str, str]:
         """The services that the plan touches, before and after, in ipvsadm's notation. Where that takes more than

@@ -155,7 +155,8 @@ class Policy(NamedTuple):
     def plan(self, current: Table, listed: Table, owned: Owned) -> Plan:
         """The plan that makes ``listed`` true and purges, before anything is checked."""
         wanted = keep_weights(current, listed) if self.keep_weights else listed
-        return plan(current, wanted, *unwanted(current, listed, self.purge, owned, self.scope))
+        made = plan(current, wanted, *unwanted(current, listed, self.purge, owned, self.scope))
+        return made._replace(keeps_weights=self.keep_weights)
 
     def checked(self, made: Plan, listed: Table, owned: Owned) -> Plan:
         """``made``, if it is within what the task allows. A purge of what is ``owned`` may remove a share of that,
@@ -242,13 +243,13 @@ def keep_weights(current: Table, listed: Table) -> Table:
     return table
 
 
-def kept_weights(current: Table, listed: Table) -> list[str]:
-    """A line for each server whose live weight is not the listed one."""
+def kept_weights(table: Table, listed: Table) -> list[str]:
+    """A line for each server whose weight in ``table`` is not the listed one."""
     return [
         f"{_model.key_text(key)} -r {_model.server_text(one)} keeps weight {live.weight} (listed: {server.weight})"
-        for key in sorted(listed.keys() & current.keys())
+        for key in sorted(listed.keys() & table.keys())
         for one, server in sorted(listed[key].servers.items())
-        for live in [current[key].servers.get(one)]
+        for live in [table[key].servers.get(one)]
         if live is not None and live.weight != server.weight
     ]
 

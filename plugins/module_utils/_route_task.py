@@ -14,10 +14,9 @@ from typing import Any, Callable, Optional
 
 from . import _networkd, _route
 from ._errors import Findings, IpvsError, KernelRefused
-from ._management import management_client, management_connection
+from ._management import management_client, management_connection, packed_end
 from ._module import Task
 from ._route import Flow, Live, Plan, Request, Step, line, policy_params
-from ._rtnl import packed_address
 from ._rtnl_route import RouteKernel, Rule
 
 CONF = "/proc/sys/net/ipv4/conf"
@@ -89,8 +88,7 @@ def management_flow() -> Optional[Flow]:
     host, client = management_connection(), management_client()
     if host is None or client is None:
         return None
-    # a link-local address has its zone behind it
-    source, destination = (packed_address(end["address"].partition("%")[0]) for end in (host, client))
+    source, destination = (packed_end(end["address"]) for end in (host, client))
     return Flow(source, host["port"], destination, client["port"])
 
 

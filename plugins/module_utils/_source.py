@@ -75,7 +75,8 @@ def _structured(text: str, path: str, findings: Findings) -> Any:
         for line, key in sorted(_repeated_nodes(root)):
             findings.problem(f"src line {line}", _TWICE, key)
         return loader.construct_document(root)
-    except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
+    except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # all but the first are of values that are not what their tags say: a date that is none, an !!int without digits
         place = " ".join(str(error).split())
         raise InvalidInput(
             str(Finding("src", f"is neither YAML nor JSON nor ipvsadm commands: {place}", path))

@@ -55,8 +55,9 @@ def parse_table(task: Task) -> tuple[_model.Table, Policy, bool]:
     limits = _values.record(_LIMIT_FIELDS, {"max_removals": params["max_removals"]}, "", findings) or {}
     check_scope(listed, scope, source, findings)
     if params["state"] == "absent":
-        # what is legal but unwise in a service does not matter to its removal
+        # how a service would have to be, or had better be, does not matter to its removal
         findings.warnings.clear()
+        findings.problems = [one for one in findings.problems if one.rule != _model.EVERY_PORT]
     _values.refuse_with_absent(params, _PRESENT, findings)
     task.conclude(findings)
     allowed = tuple(params["allow_actions"])

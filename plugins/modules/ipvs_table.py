@@ -306,7 +306,7 @@ def run(task: Task) -> dict[str, Any]:
         if warning:
             task.warn(warning)
     if policy.keep_weights:
-        kept = _policy.kept_weights(told.current, listed)
+        kept = _policy.kept_weights(told.predicted, listed)
         result["kept_weights"] = capped(kept, len(kept))
     if policy.purge != "none" and not task.check_mode:
         try:

@@ -712,8 +712,9 @@ def test_change_beside_another_writer() -> None:
         for services in (NEW, OLD, NEW):
             deadline = time.monotonic() + PATIENCE
             while True:
+                held = table() & (lines_of(OLD) | lines_of(NEW))
                 result = Run(services).result()
-                check_safe(lines_of(OLD) | lines_of(NEW), lines_of(services))
+                check_safe(held, lines_of(services))
                 if not result.get("failed"):
                     break
                 assert "another writer" in result["msg"], result

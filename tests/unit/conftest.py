@@ -113,6 +113,13 @@ class Machine:
         self.kernel.loaded = False
         self.proc.unlink()
 
+    def disable_ipv6(self) -> None:
+        """As the kernel does with ipv6.disable=1."""
+        self.kernel.ipv6 = False
+        parameters = self.sys / "ipv6" / "parameters"
+        parameters.mkdir(parents=True)
+        (parameters / "disable").write_text("1\n")
+
     def run(self, argv: list[str], dummy_data: str | None = None) -> tuple[int, str, str]:
         self.kernel.ran.append(argv)
         if "/ip_vs.ko" not in (self.modules / "modules.dep").read_text():

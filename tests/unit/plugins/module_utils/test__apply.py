@@ -43,11 +43,15 @@ def change(table: Table) -> Plan:
     return plan(table, wanted, [other for other in table if other != key], [(key, server) for server in gone])
 
 
+def holds(dummy: Plan) -> bool:
+    return True
+
+
 def applied(kernel: Kernel) -> dict[str, list[Any]]:
     kernel.restore(LIVE)
     with Client() as client:
         kernel.commands.clear()
-        return apply(change(client.table()), client).result()
+        return apply(change(client.table()), client, holds).result()
 
 
 def test_a_plan_is_carried_out_in_its_order(kernel: Kernel) -> None:
@@ -84,6 +88,55 @@ def test_a_failed_removal_is_told(kernel: Kernel) -> None:
     }
 
 
+def test_the_servers_of_a_refused_service_are_blamed_on_nobody(kernel: Kernel) -> None:
+    kernel.refuse = {0: errno.ENOENT}
+    with Client() as client:
+        outcome = apply(plan({}, parse_services([WEB], "", Findings())), client, holds)
+    assert not outcome.raced
+    assert [one["reason"] for one in outcome.result()["failed"]] == [
+        "this kernel has no module ip_vs_mh",
+        "its service was refused",
+    ]
+
+
+class Unsure:
+    """Whether the plan holds, asked for the first time."""
+
+    def __init__(self, answer: bool | IpvsError) -> None:
+        self.answer, self.asked = answer, 0
+
+    def __call__(self, dummy: Plan) -> bool:
+        self.asked += 1
+        if isinstance(self.answer, IpvsError):
+            raise self.answer
+        return self.answer
+
+
+@pytest.mark.parametrize("answer", [False, IpvsError("no answer")])
+def test_what_does_not_hold_any_more_removes_nothing(kernel: Kernel, answer: bool | IpvsError) -> None:
+    kernel.restore(LIVE)
+    with Client() as client:
+        outcome = apply(change(client.table()), client, Unsure(answer))
+    assert outcome.result() == {
+        "applied": [ADD, EDIT, QUIESCE],
+        "failed": [],
+        "not_attempted": [REMOVE, REMOVE_SERVICE],
+        "unknown": [],
+    }
+    assert (outcome.stopped, outcome.raced) == (True, True)
+    assert outcome.broken == (answer or None)
+
+
+def test_what_only_removes_is_not_asked_whether_it_holds(kernel: Kernel) -> None:
+    kernel.restore(LIVE)
+    unsure = Unsure(False)
+    with Client() as client:
+        table = client.table()
+        outcome = apply(plan(table, {}, list(table)), client, unsure)
+    assert not outcome.stopped
+    assert (unsure.asked, kernel.save()) == (0, [])
+
+
 class Recorder:
     """A writer that takes so many requests, refuses some, and knows nothing of some more."""
 
@@ -106,7 +159,7 @@ def additions() -> Plan:
 def test_what_nobody_knows_of_is_told(answered: int) -> None:
     operations = additions().operations
     recorder = Recorder(answered, {}, 51)
-    outcome = apply(additions(), recorder)
+    outcome = apply(additions(), recorder, holds)
     assert outcome[:4] == (
         operations[:answered],
         (),
@@ -119,7 +172,7 @@ def test_what_nobody_knows_of_is_told(answered: int) -> None:
 
 def test_what_was_never_sent_is_told() -> None:
     added = additions()
-    outcome = apply(added, Recorder(100, {7: errno.EINVAL, 3: errno.EEXIST}))
+    outcome = apply(added, Recorder(100, {7: errno.EINVAL, 3: errno.EEXIST}), holds)
     operations = added.operations
     assert outcome == Outcome(
         tuple(operations[i] for i in range(100) if i not in (3, 7)),
@@ -130,7 +183,7 @@ def test_what_was_never_sent_is_told() -> None:
 
 def test_an_empty_plan_sends_nothing() -> None:
     recorder = Recorder(100, {})
-    assert apply(plan({}, {}), recorder) == Outcome((), (), ())
+    assert apply(plan({}, {}), recorder, holds) == Outcome((), (), ())
     assert recorder.calls == 0
 
 

@@ -316,11 +316,14 @@ def test_a_missing_capability_is_named(kernel: Kernel) -> None:
 
 
 def test_an_unexpected_refusal_keeps_its_number(kernel: Kernel) -> None:
-    kernel.ipv6 = False
+    def refuse(dummy: str) -> None:
+        raise fake_kernel.Refused(errno.ENOMEM)
+
+    kernel.before = refuse
     with Client() as client, pytest.raises(KernelRefused) as caught:
-        client.service(ServiceKey(7, 10, 0, b"", 0))
-    assert caught.value.errno == errno.EAFNOSUPPORT
-    assert str(caught.value) == "the kernel refused an IPVS request: Address family not supported by protocol"
+        client.service(WEB)
+    assert caught.value.errno == errno.ENOMEM
+    assert str(caught.value) == "the kernel refused an IPVS request: Cannot allocate memory"
 
 
 def test_cut_replies_are_an_error_and_no_table(kernel: Kernel) -> None:

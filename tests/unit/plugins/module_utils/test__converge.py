@@ -9,7 +9,7 @@ from typing import Any, Callable
 
 import pytest
 
-from plugins.module_utils._client import READINGS
+from plugins.module_utils._client import READINGS, Client
 from plugins.module_utils._converge import converge
 from plugins.module_utils._errors import Findings, Forbidden, InvalidInput, IpvsError, Unavailable
 from plugins.module_utils._model import Table, parse_services
@@ -110,6 +110,25 @@ def test_a_host_without_the_module_is_told(machine: Machine, check: bool) -> Non
     with pytest.raises(Unavailable, match=r"is not loaded and cannot be loaded .*: install the kernel's modules"):
         run(machine, WEB, check=check)
     assert machine.kernel.commands == []
+
+
+WEB6 = {"address": "2001:db8::10", "port": 80, "scheduler": "rr"}
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_ipv6_that_is_disabled_is_found_before_a_byte_is_written(machine: Machine, check: bool) -> None:
+    machine.disable_ipv6()
+    with pytest.raises(InvalidInput) as caught:
+        run(machine, WEB, WEB6, check=check)
+    assert caught.value.details["problems"] == ["-A -t [2001:db8::10]:80 -s rr: IPv6 is disabled on this host"]
+    assert machine.kernel.writes == []
+
+
+def test_what_is_to_be_gone_needs_no_ipv6(machine: Machine) -> None:
+    machine.disable_ipv6()
+    with Client() as client:
+        assert client.entries(wanted(WEB6)) == {}
+        assert client.service(next(iter(wanted(WEB6)))) is None
 
 
 @pytest.mark.parametrize("check", [False, True])
@@ -329,6 +348,49 @@ def test_what_another_deletes_first_is_no_failure(machine: Machine, command: str
         "operations": [],
     }
     assert kernel.writes.count(command) in (1, 2)
+
+
+FOREIGN_SERVER = "-a -t 192.0.2.20:81 -r 198.51.100.99:81 -g -w 1"
+
+
+def purge(live: Table) -> tuple[list[Any], list[Any]]:
+    """As a purge of what is ours: a service in which another has servers stays."""
+    return [key for key, entry in live.items() if key.port != 80 and not entry.servers], []
+
+
+def test_a_service_in_which_another_puts_a_server_meanwhile_stays(machine: Machine) -> None:
+    kernel = machine.kernel
+    kernel.restore(OTHER)
+    meanwhile(kernel, "NEW_SERVICE", lambda: kernel.restore(FOREIGN_SERVER))
+    assert remove(machine, purge, WEB)["operations"] == LINES
+    assert kernel.save() == [*LINES, OTHER, FOREIGN_SERVER]
+
+
+def test_a_writer_that_fills_services_without_end_fails_the_task(machine: Machine) -> None:
+    """Each round adds one service more, so that something is done before the removal."""
+    kernel, servers, services = machine.kernel, itertools.count(91), itertools.count(30)
+    kernel.restore(OTHER)
+
+    def fill(command: str) -> None:
+        if command == "NEW_SERVICE":
+            kernel.restore(FOREIGN_SERVER.replace("99", str(next(servers))))
+
+    def decide(live: Table) -> Plan:
+        more = wanted({"address": f"192.0.2.{next(services)}", "port": 80})
+        return plan(live, more, *every_service(live))
+
+    kernel.before = fill
+    with pytest.raises(IpvsError, match=r"^another writer keeps putting servers into services"):
+        converge(Task(machine, False), lambda client: client.table(), decide)
+    assert kernel.writes == ["NEW_SERVICE"] * 3
+
+
+def test_what_is_not_of_another_is_told_first(machine: Machine) -> None:
+    kernel = machine.kernel
+    meanwhile(kernel, "NEW_SERVICE", lambda: kernel.restore("\n".join(LINES[:2])))
+    kernel.refuse = {2: errno.EINVAL}
+    with pytest.raises(IpvsError, match=r"198\.51\.100\.12.* takes this address .* \(and 2 more\)$"):
+        run(machine, WEB)
 
 
 def test_a_writer_without_end_fails_the_task_after_three_rounds(machine: Machine) -> None:

@@ -37,6 +37,14 @@ def test_a_module_may_be_known_where_nothing_tells(machine: Machine) -> None:
     assert _kernel.module_known("ip_vs_mh")
 
 
+def test_ipv6_is_there_unless_the_kernel_was_told_to_do_without(machine: Machine) -> None:
+    assert not _kernel.ipv6_disabled()  # nothing tells
+    machine.disable_ipv6()
+    assert _kernel.ipv6_disabled()
+    (machine.sys / "ipv6" / "parameters" / "disable").write_text("0\n")
+    assert not _kernel.ipv6_disabled()
+
+
 def test_ipvs_is_loaded(machine: Machine) -> None:
     machine.unload()
     _kernel.load_ipvs(machine)

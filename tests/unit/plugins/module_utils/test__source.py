@@ -162,7 +162,13 @@ def test_an_empty_file_is_no_empty_list(tmp_path: Path, text: str) -> None:
     assert read(tmp_path / "x", text) is None
 
 
-@pytest.mark.parametrize("text", ["a: [", "- a\nb: c", "a: 2026-13-45", "!!python/name:os.system "])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("a: [", "- a\nb: c", "a: 2026-13-45", "!!python/name:os.system "),
+        *("a: !!bool maybe", 'a: !!int ""', "a: !!timestamp x", "a: !!float x", "a: !!int 1:x", "!!set {a: b}: c"),
+    ],
+)
 def test_what_is_none_of_the_three_is_told(tmp_path: Path, text: str) -> None:
     with pytest.raises(InvalidInput, match=r"^src: is neither YAML nor JSON nor ipvsadm commands: .") as caught:
         read(tmp_path / "x", text)

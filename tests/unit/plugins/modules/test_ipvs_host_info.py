@@ -331,3 +331,7 @@ def test_the_way_in_is_found_at_the_nearest_parent_that_knows_it(host: Path) -> 
         (directory / "status").write_text(f"Name:\tx\nPPid:\t{parent}\n")
     assert _management.management_connection() == {"address": "192.0.2.1", "port": 22}
     assert _management.management_client() == {"address": "203.0.113.9", "port": 50000}
+    # as sshd writes it where it was started with a pipe
+    (host / "PROC" / "70" / "environ").write_text("SSH_CONNECTION=UNKNOWN 65535 UNKNOWN 65535\0")
+    assert _management.management_connection() is _management.management_client() is None
+    assert _management.management_end(None) is None

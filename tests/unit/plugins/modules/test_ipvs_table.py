@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -148,6 +149,21 @@ def test_listed_services_are_removed_whatever_they_hold(every_way: Any) -> None:
     result = every_way(main, params, live, FOREIGN)
     assert result["operations"] == ["-D -t 192.0.2.10:443", "-D -u 192.0.2.10:53"]
     assert result["warnings"] == []
+
+
+EVERY_PORT = [{"address": "192.0.2.10", "port": 0}]
+
+
+@pytest.mark.parametrize("source", ["services", "src"])
+def test_a_service_of_every_port_is_removed_by_its_identity(every_way: Any, source: str, tmp_path: Path) -> None:
+    (tmp_path / "rules").write_text("-A -t 192.0.2.10:0\n")
+    params = {"services": EVERY_PORT} if source == "services" else {"src": str(tmp_path / "rules")}
+    every_way(main, {**params, "state": "absent"}, f"-A -t 192.0.2.10:0 -s wlc -p 300{FOREIGN}", FOREIGN)
+
+
+def test_a_service_of_every_port_is_made_with_persistence_alone(refused: Any) -> None:
+    told = "services[0].port: 0 (every port) needs persistence_timeout (got 0)"
+    assert refused(main, {"services": EVERY_PORT}) == told
 
 
 def test_an_empty_list_changes_nothing(every_way: Any) -> None:

@@ -21,7 +21,7 @@ from plugins.modules.ipvs_server import main as server_main
 from plugins.modules.ipvs_service import main as service_main
 from plugins.modules.ipvs_table import main
 from tests.unit.conftest import Machine, start_keepalived
-from tests.unit.fake_kernel import Kernel
+from tests.unit.fake_kernel import WRITES, Kernel
 
 WEB = {"address": "192.0.2.10", "port": 80, "servers": [{"address": "198.51.100.11"}, {"address": "198.51.100.12"}]}
 DNS = {"address": "192.0.2.10", "port": 53, "protocol": "udp", "servers": [{"address": "198.51.100.21"}]}
@@ -255,8 +255,28 @@ def test_a_record_that_is_none_stops_a_removal(
 ) -> None:
     changed(run_main(main, {"services": [WEB]}))
     record().write_text("{")
-    assert "cannot be understood" in run_main(of, {**params, "state": "absent"})["msg"]
+    for check in (True, False):
+        assert "cannot be understood" in run_main(of, {**params, "state": "absent"}, check=check)["msg"]
     assert kernel.save() == WEB_LINES
+
+
+def test_what_a_torn_reading_misses_beside_a_removal_stays_ours(run_main: Any, kernel: Kernel) -> None:
+    """Of the readings that agree on the removal the second misses another server, as where another removes one that
+    is listed before it.
+    """
+    changed(run_main(main, {"services": [WEB]}))
+
+    def tear(command: str) -> None:
+        asked.append(command)
+        if asked.count("GET_DEST") == 2:
+            kernel.torn, kernel.before = 1, None
+
+    asked: list[str] = []
+    kernel.before = tear
+    one = {"service": {"address": "192.0.2.10", "port": 80}, "address": "198.51.100.12", "state": "absent"}
+    changed(run_main(server_main, one))
+    assert kernel.save() == WEB_LINES[:2]
+    assert [len(held) for held in _ownership.Register().owned] == [1, 1]
 
 
 def test_a_task_that_needs_no_record_does_not_read_it(run_main: Any, kernel: Kernel) -> None:
@@ -455,6 +475,31 @@ def test_a_live_weight_stays_and_is_told(run: Any, kernel: Kernel) -> None:
     assert result["kept_weights"] == ["-t 192.0.2.10:80 -r 198.51.100.11:80 keeps weight 0 (listed: 1)"]
     assert "kept_weights" not in run([WEB])
     assert kernel.save() == WEB_LINES
+
+
+@pytest.mark.parametrize(("keep", "failed"), [(True, False), (False, True)])
+def test_a_weight_that_another_sets_meanwhile_is_its_business(
+    run_main: Any, kernel: Kernel, keep: bool, failed: bool
+) -> None:
+    def set_weight(command: str) -> None:
+        if kernel.writes and command not in WRITES:
+            kernel.restore(WEB_LINES[1].replace("-w 1", "-w 0"))
+
+    kernel.before = set_weight
+    result = run_main(main, {"services": [WEB], "keep_weights": keep})
+    assert result["failed"] == failed, result
+    assert kernel.save()[1] == WEB_LINES[1].replace("-w 1", "-w 0")
+
+
+def test_a_weight_of_what_another_adds_meanwhile_is_kept(run_main: Any, kernel: Kernel) -> None:
+    def add_first(dummy: str) -> None:
+        kernel.before = None
+        kernel.restore("\n".join([WEB_LINES[0], WEB_LINES[1].replace("-w 1", "-w 0")]))
+
+    kernel.before = lambda command: add_first(command) if command == "NEW_SERVICE" else None
+    result = run_main(main, {"services": [WEB], "keep_weights": True})
+    assert changed(result) == WEB_LINES[2:]
+    assert result["kept_weights"] == ["-t 192.0.2.10:80 -r 198.51.100.11:80 keeps weight 0 (listed: 1)"]
 
 
 def test_many_kept_weights_are_counted(run: Any, kernel: Kernel) -> None:
