@@ -414,6 +414,7 @@ def test_scheduler_that_cannot_be_loaded() -> None:
         result = refused([service(90, [11]), service(91, [11], scheduler="sed")], trace=True)
     assert result["msg"].startswith("the kernel refused -A -t 192.0.2.10:91 -s sed: "), result["msg"]
     assert "ip_vs_sed" in result["msg"], result["msg"]
+    assert [one["reason"] for one in result["outcome"]["failed"][1:]] == ["its service was refused"], result
     assert "-A -t 192.0.2.10:90 -s wlc" in result["outcome"]["applied"], result
     assert "-D -t 192.0.2.10:80" in result["outcome"]["not_attempted"], result
     assert not [command for command in written() if command.startswith("DEL")], written()
@@ -514,6 +515,21 @@ def test_another_deletes_first() -> None:
     result = one.result()
     assert not result.get("failed"), result
     assert "-a -t 192.0.2.10:80 -r 198.51.100.11:80 -g -w 5" in result["operations"], result
+    check_converges(NEW)
+
+
+def test_another_fills_a_service_that_goes() -> None:
+    """What another puts into a service of ours, after the reading that led to its removal, keeps the service."""
+    filled = "-a -t 192.0.2.10:81 -r 198.51.100.99:81 -m -w 9"
+    check_converges(OLD)
+    one = stopped_before_writing(NEW)
+    restore({filled})
+    one.go_on()
+    result = one.result()
+    assert not result.get("failed"), result
+    assert table() == FOREIGN | lines_of(NEW) | {"-A -t 192.0.2.10:81 -s wlc", filled}
+    inside("ipvsadm", "-d", "-t", "192.0.2.10:81", "-r", "198.51.100.99:81")
+    assert run(NEW)["operations"] == ["-D -t 192.0.2.10:81"]
     check_converges(NEW)
 
 
