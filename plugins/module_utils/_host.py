@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ._errors import IpvsError
+from ._kernel import ipv6_disabled
 from ._management import management_connection
 from ._module import Task
 from ._owners import content, owners
@@ -65,6 +66,7 @@ def host_info(task: Task) -> dict[str, Any]:
     listing = _json(task, ["nft", "-j", "list", "ruleset"]) if readable else {}
     forward, source_nat = read_ruleset(listing)
     tables = {item["table"]["name"] for item in listing.get("nftables", []) if "table" in item}
+    families = {family: option for family, option in FAMILY_OPTIONS.items() if family == "ipv4" or not ipv6_disabled()}
     return {
         "changed": False,
         "modules": modules,
@@ -75,18 +77,18 @@ def host_info(task: Task) -> dict[str, Any]:
         "interfaces": read_addresses(_json(task, ["ip", "-j", "-d", "address"])),
         "gateways": [
             gateway
-            for family, option in FAMILY_OPTIONS.items()
+            for family, option in families.items()
             for gateway in read_gateways(family, _json(task, ["ip", "-j", option, "route", "show", "default"]))
         ],
         "rules": [
             read_rule(family, rule)
-            for family, option in FAMILY_OPTIONS.items()
+            for family, option in families.items()
             for rule in _json(task, ["ip", "-j", option, "rule", "show"])
             if rule.get("protocol") == str(PROTOCOL)
         ],
         "routes": [
             read_route(family, route)
-            for family, option in FAMILY_OPTIONS.items()
+            for family, option in families.items()
             for route in _json(task, ["ip", "-j", option, "route", "show", "table", "all", "proto", str(PROTOCOL)])
         ],
         "tables": sorted(name for name in tables if name.startswith(OWN_TABLES)),

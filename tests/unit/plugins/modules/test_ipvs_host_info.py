@@ -10,7 +10,7 @@ from typing import Any, Callable
 
 import pytest
 
-from plugins.module_utils import _host, _management, _module, _owners
+from plugins.module_utils import _host, _kernel, _management, _module, _owners
 from plugins.modules import ipvs_host_info
 
 LINKS = [
@@ -33,6 +33,7 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty host; tests fill the directories of the files they are about."""
     places = (
         (_host, "ROOT"),
+        (_kernel, "SYS_MODULE"),
         (_host, "SYS_MODULE"),
         (_host, "LIB_MODULES"),
         (_host, "PROC"),
@@ -103,6 +104,17 @@ def test_default_routes_are_told_by_their_next_hops(read: Callable[..., dict[str
         ("ipv6", "2001:db8::8", "eth0", "ra"),
         ("ipv6", "2001:db8::9", "eth1", "ra"),
     ]
+
+
+def test_a_kernel_that_does_without_ipv6_is_not_asked_for_it(read: Callable[..., dict[str, Any]], host: Path) -> None:
+    """Asked for rules, it refuses, and the command ip fails."""
+    parameters = host / "SYS_MODULE" / "ipv6" / "parameters"
+    parameters.mkdir(parents=True)
+    (parameters / "disable").write_text("1\n")
+    four = [{"dst": "default", "gateway": "192.0.2.254", "dev": "eth0", "protocol": "static"}]
+    none = {f"ip -j -6 {what}": "no JSON" for what in ("route show default", "rule show")}
+    found = read(**none, **{"ip -j -4 route show default": json.dumps(four)})
+    assert [gateway["family"] for gateway in found["gateways"]] == ["ipv4"]
 
 
 def test_rules_and_routes_of_this_collection_are_told(read: Callable[..., dict[str, Any]]) -> None:
