@@ -59,6 +59,7 @@ options:
   state:
     description:
       - V(absent) removes the listed services together with their servers, whatever their live options and servers are.
+        What names a service is enough, C(port=0) without C(persistence_timeout) too.
     type: str
     choices: [present, absent]
     default: present
@@ -68,7 +69,8 @@ options:
         O(state=absent) only V(none) is accepted.
       - V(none) leaves them alone.
       - V(owned) removes those that earlier runs of this module made. What was there before, or was made by another,
-        stays; so does a service of ours in which another has put servers.
+        stays; so does a service of ours in which another has put servers. Where other operations come first, it is read
+        once more before it goes; the kernel takes along what another puts into it in the milliseconds after.
       - V(all) removes them.
       - What this module adds is recorded in C(/run/l4lb-ipvs) until the next boot, for each network namespace. To
         adopt an identical entry, or to change one, does not make it ours. Before Linux 5.14 a namespace with the inode
@@ -97,7 +99,8 @@ options:
   keep_weights:
     description:
       - Whether a server that exists keeps its live weight, whatever its C(weight) here; for sites where something
-        else sets weights. RV(kept_weights) tells which. The kernel takes a server's options all at once, so a weight
+        else sets weights. RV(kept_weights) tells which. A weight that is set while the task reads back what it wrote
+        is no failure. The kernel takes a server's options all at once, so a weight
         that is set while the task changes another option of this server is lost. With O(state=absent) it means
         nothing, and is refused.
     type: bool
@@ -164,7 +167,7 @@ EXAMPLES = r"""
     purge: owned
     scope:
       networks: [192.0.2.0/24]
-    max_removals: 5
+    max_removals: 10%
 
 # ipvsadm -Sn saves no thresholds, so that those of its servers go to 0
 - name: Restore what ipvsadm -Sn saved, without taking anything away
