@@ -21,6 +21,7 @@ from typing import Any
 from ._errors import IpvsError
 from ._kernel import ipv6_disabled
 from ._management import management_connection
+from ._model import PROTOCOLS
 from ._module import Task
 from ._owners import content, owners
 from ._rtnl import PROTOCOL
@@ -45,6 +46,8 @@ OWN_TABLES = "l4lb_"
 OWN_FILES = ("sysctl.d/*l4lb-ipvs*.conf", "modules-load.d/l4lb-ipvs*.conf")
 #: Of the command ip.
 FAMILY_OPTIONS = {"ipv4": "-4", "ipv6": "-6"}
+#: What ip says for a protocol where the host has no /etc/protocols (inet_proto_n2a, lib/inet_proto.c of iproute2).
+PROTOCOL_WORDS = {f"ipproto-{number}": name for name, number in PROTOCOLS.items()}
 #: The ways of forwarding as /proc/net/ip_vs names them (ip_vs_fwd_name, net/netfilter/ipvs/ip_vs_ctl.c).
 FORWARD_WORDS = {"Masq": "nat", "Tunnel": "tun", "Route": "dr"}
 #: Sysctls of interfaces that decide who answers for an address, who is believed, and where routes come from.
@@ -179,7 +182,7 @@ def read_rule(family: str, rule: Mapping[str, Any]) -> dict[str, Any]:
         "priority": rule["priority"],
         "table": str(rule.get("table", "")),
         "from": "" if rule["src"] == "all" else rule["src"] + prefix,
-        "ip_protocol": rule.get("ipproto", ""),
+        "ip_protocol": PROTOCOL_WORDS.get(rule.get("ipproto", ""), rule.get("ipproto", "")),
         "source_port": rule.get("sport", 0),
         "fwmark": int(rule.get("fwmark", "0"), 0),
     }
@@ -237,12 +240,18 @@ class Ruleset:
     def __init__(self, listing: Mapping[str, Any]) -> None:
         self.chains: list[Mapping[str, Any]] = []
         self.rules: dict[tuple[str, str, str], list[Sequence[Mapping[str, Any]]]] = {}
+        self.maps: dict[tuple[str, str, str], Sequence[Any]] = {}
         for item in listing.get("nftables", []):
             if "chain" in item:
                 self.chains.append(item["chain"])
             elif "rule" in item:
                 rule = item["rule"]
-                self.rules.setdefault((rule["family"], rule["table"], rule["chain"]), []).append(rule["expr"])
+                self.rules.setdefault((rule["family"], rule["table"], rule["chain"]), []).append(
+                    # what has no form in JSON is text, such as a jump to a chain without a name
+                    [one if isinstance(one, Mapping) else {"text": str(one)} for one in rule["expr"]]
+                )
+            elif "map" in item:
+                self.maps[_key(item["map"])] = item["map"].get("elem", [])
 
     def base_chains(self, kind: str, hook: str) -> list[Mapping[str, Any]]:
         return [
@@ -255,15 +264,25 @@ class Ruleset:
         self, chain: tuple[str, str, str], before: tuple[Mapping[str, Any], ...] = (), seen: tuple[str, ...] = ()
     ) -> Iterator[tuple[Mapping[str, Any], ...]]:
         """Every rule that a packet in ``chain`` may meet, those of the chains it jumps to after the expressions
-        that lead there.
+        that lead there. The verdicts of a verdict map are rules of their own.
         """
         for rule in self.rules.get(chain, []):
             yield (*before, *rule)
             for expression in rule:
-                target = (expression.get("jump") or expression.get("goto") or {}).get("target")
-                if target and target not in seen:
-                    led = (*before, *(one for one in rule if one is not expression))
-                    yield from self.expressions((*chain[:2], target), led, (*seen, chain[2]))
+                ways = [(expression, tuple(one for one in rule if one is not expression))]
+                ways += [(verdict, tuple(rule)) for verdict in self._verdicts(chain, expression)]
+                for verdict, led in ways:
+                    if verdict is not expression:
+                        yield (*before, *led, verdict)
+                    target = (verdict.get("jump") or verdict.get("goto") or {}).get("target")
+                    if target and target not in seen:
+                        yield from self.expressions((*chain[:2], target), (*before, *led), (*seen, chain[2]))
+
+    def _verdicts(self, chain: tuple[str, str, str], expression: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """Those of a verdict map, written in the rule or by itself."""
+        data = expression.get("vmap", {}).get("data", {})
+        pairs = self.maps.get((*chain[:2], data[1:]), []) if isinstance(data, str) else data.get("set", [])
+        return [pair[1] for pair in pairs]
 
 
 def read_ruleset(listing: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -272,7 +291,10 @@ def read_ruleset(listing: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list
     """
     ruleset = Ruleset(listing)
     forward = [
-        {**_named(chain), "accepts": any("accept" in one for rule in ruleset.expressions(_key(chain)) for one in rule)}
+        {
+            **_named(chain),
+            "accepts": any(_says(one, "accept") for rule in ruleset.expressions(_key(chain)) for one in rule),
+        }
         for chain in ruleset.base_chains("filter", "forward")
         if chain.get("policy") == "drop"
     ]
@@ -293,11 +315,18 @@ def _named(chain: Mapping[str, Any]) -> dict[str, Any]:
     return {"family": chain["family"], "table": f"{chain['family']} {chain['table']}", "chain": chain["name"]}
 
 
+def _says(expression: Mapping[str, Any], *words: str) -> bool:
+    """Whether the expression is one of these statements, or has it in its text."""
+    return not expression.keys().isdisjoint(words) or not set(
+        re.findall("[a-z]+", expression.get("text", ""))
+    ).isdisjoint(words)
+
+
 def _changes_source(expression: Mapping[str, Any]) -> bool:
     # iptables-nft shows the targets that nft has no word for as "xt"
     target = expression.get("xt")
     named = target.get("name") if isinstance(target, Mapping) else None
-    return "masquerade" in expression or "snat" in expression or named in ("MASQUERADE", "SNAT")
+    return _says(expression, "masquerade", "snat") or named in ("MASQUERADE", "SNAT")
 
 
 def _neutral(expression: Mapping[str, Any]) -> bool:
@@ -330,15 +359,26 @@ def _legacy_forward(task: Task) -> list[dict[str, Any]]:
     ):
         if "filter" not in content(os.path.join(PROC, names)).split() or not shutil.which(command):
             continue
-        status, output, dummy = task.run([command, "-S", "FORWARD"])
+        status, output, dummy = task.run([command, "-S"])
         if not status and "-P FORWARD DROP" in output:
-            accepts = any(line.endswith("-j ACCEPT") for line in output.splitlines())
             found.append(
                 {
                     "family": family,
                     "table": f"{family} filter (iptables-legacy)",
                     "chain": "FORWARD",
-                    "accepts": accepts,
+                    "accepts": "ACCEPT" in _reached(output),
                 }
             )
     return found
+
+
+def _reached(rules: str) -> set[str]:
+    """The chains and targets that the rules of ``iptables -S`` lead to from FORWARD."""
+    targets: dict[str, set[str]] = {}
+    for chain, target in re.findall(r"^-A (\S+).* -[jg] (\S+)", rules, re.M):
+        targets.setdefault(chain, set()).add(target)
+    reached, todo = set(), {"FORWARD"}
+    while todo:
+        reached |= todo
+        todo = set().union(*(targets.get(chain, set()) for chain in todo)) - reached
+    return reached

@@ -122,6 +122,7 @@ def test_rules_and_routes_of_this_collection_are_told(read: Callable[..., dict[s
         {"priority": 0, "src": "all", "table": "local"},
         {"priority": 76, "src": "192.0.2.1", "table": "76", "protocol": "static"},
         {"priority": 7600, "src": "192.0.2.1", "ipproto": "tcp", "sport": 80, "table": "7600", "protocol": "76"},
+        {"priority": 7600, "src": "192.0.2.2", "ipproto": "ipproto-17", "table": "7600", "protocol": "76"},
         {"priority": 7601, "src": "all", "fwmark": "0x1db0", "table": "7601", "protocol": "76"},
         {"priority": 7602, "src": "192.0.2.0", "srclen": 24, "table": "7600", "protocol": "76"},
     ]
@@ -137,6 +138,7 @@ def test_rules_and_routes_of_this_collection_are_told(read: Callable[..., dict[s
     found = read(**outputs)
     assert [tuple(rule.values()) for rule in found["rules"]] == [
         ("ipv4", 7600, "7600", "192.0.2.1", "tcp", 80, 0),
+        ("ipv4", 7600, "7600", "192.0.2.2", "udp", 0, 0),
         ("ipv4", 7601, "7601", "", "", 0, 7600),
         ("ipv4", 7602, "7600", "192.0.2.0/24", "", 0, 0),
     ]
@@ -256,7 +258,7 @@ def chain(table: str, name: str, **base: Any) -> dict[str, Any]:
     return {"chain": {"family": "ip", "table": table, "name": name, **base}}
 
 
-def rule(table: str, name: str, *expressions: dict[str, Any]) -> dict[str, Any]:
+def rule(table: str, name: str, *expressions: Any) -> dict[str, Any]:
     return {"rule": {"family": "ip", "table": table, "chain": name, "expr": list(expressions)}}
 
 
@@ -273,6 +275,58 @@ def test_a_forward_policy_of_drop_is_told_with_what_it_lets_through(read: Callab
     opened = [base, chain("filter", "more"), jump, rule("filter", "more", {"counter": {}}, {"accept": None})]
     assert read(ruleset=opened)["forward"] == [{**shut, "accepts": True}]
     assert read(ruleset=[chain("filter", "FORWARD", **{**FORWARD, "policy": "accept"})])["forward"] == []
+
+
+NAMELESS = "jump {\n\t\tct state established accept\n\t}"
+VERDICTS = [["new", {"jump": {"target": "more"}}], ["invalid", {"drop": None}]]
+STATES = {"ct": {"key": "state"}}
+
+
+@pytest.mark.parametrize(
+    ("expressions", "elements", "more", "accepts"),
+    [
+        ([NAMELESS], [], {"drop": None}, True),
+        ([NAMELESS.replace("accept", "drop")], [], {"accept": None}, False),
+        ([{"vmap": {"key": STATES, "data": {"set": [["established", {"accept": None}]]}}}], [], {"drop": None}, True),
+        ([{"vmap": {"key": STATES, "data": {"set": VERDICTS}}}], [], {"accept": None}, True),
+        ([{"vmap": {"key": STATES, "data": {"set": VERDICTS}}}], [], {"drop": None}, False),
+        ([{"vmap": {"key": STATES, "data": "@ways"}}], VERDICTS, {"accept": None}, True),
+        ([{"vmap": {"key": STATES, "data": "@ways"}}], VERDICTS[1:], {"accept": None}, False),
+    ],
+)
+def test_what_lets_through_is_found_behind_verdict_maps_and_chains_without_a_name(
+    read: Callable[..., dict[str, Any]],
+    expressions: list[Any],
+    elements: list[Any],
+    more: dict[str, Any],
+    accepts: bool,
+) -> None:
+    verdicts = {"map": {"family": "ip", "table": "filter", "name": "ways", "type": "ct_state", "map": "verdict"}}
+    if elements:
+        verdicts["map"]["elem"] = elements  # type: ignore[assignment]
+    ruleset = [
+        chain("filter", "FORWARD", **FORWARD),
+        verdicts,
+        rule("filter", "FORWARD", *expressions),
+        rule("filter", "more", more),
+    ]
+    assert [one["accepts"] for one in read(ruleset=ruleset)["forward"]] == [accepts]
+
+
+def test_source_nat_is_found_behind_verdict_maps_and_in_chains_without_a_name(
+    read: Callable[..., dict[str, Any]],
+) -> None:
+    vmap = {"vmap": {"key": {"meta": {"key": "oifname"}}, "data": {"set": [["eth0", {"goto": {"target": "out"}}]]}}}
+    ruleset = [
+        chain("nat", "POSTROUTING", **POSTROUTING),
+        rule("nat", "POSTROUTING", vmap),
+        rule("nat", "out", {"masquerade": None}),
+        rule("nat", "POSTROUTING", "jump {\n\t\tmasquerade\n\t}"),
+    ]
+    assert [one["matches"] for one in read(ruleset=ruleset)["source_nat"]] == [
+        [{"what": "", "op": "", "values": [None]}],
+        [],
+    ]
 
 
 def test_source_nat_is_told_with_what_it_matches(read: Callable[..., dict[str, Any]]) -> None:
@@ -316,7 +370,15 @@ def test_our_own_tables_are_left_out(read: Callable[..., dict[str, Any]]) -> Non
     assert (found["source_nat"], found["tables"]) == ([], ["l4lb_snat"])
 
 
-@pytest.mark.parametrize(("rules", "accepts"), [("", False), ("\n-A FORWARD -j ACCEPT", True)])
+@pytest.mark.parametrize(
+    ("rules", "accepts"),
+    [
+        ("", False),
+        ("\n-A FORWARD -j ACCEPT", True),
+        ("\n-A FORWARD -i eth0 -j one\n-A one -g two\n-A two -j one\n-A two -p tcp -j ACCEPT -m comment", True),
+        ("\n-A INPUT -j ACCEPT\n-A FORWARD -j one\n-A one -j DROP\n-A two -j ACCEPT", False),
+    ],
+)
 def test_the_older_iptables_is_asked_only_if_its_table_is_loaded(
     host: Path, read: Callable[..., dict[str, Any]], rules: str, accepts: bool
 ) -> None:
