@@ -299,7 +299,7 @@ def read_ruleset(listing: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list
         if chain.get("policy") == "drop"
     ]
     source_nat = [
-        {**_named(chain), "matches": [_match(one) for one in rule if not _changes_source(one) and not _neutral(one)]}
+        {**_named(chain), "matches": [_match(one) for one in rule if not _asks_nothing(one)]}
         for chain in ruleset.base_chains("nat", "postrouting")
         for rule in ruleset.expressions(_key(chain))
         if any(_changes_source(one) for one in rule)
@@ -329,8 +329,11 @@ def _changes_source(expression: Mapping[str, Any]) -> bool:
     return _says(expression, "masquerade", "snat") or named in ("MASQUERADE", "SNAT")
 
 
-def _neutral(expression: Mapping[str, Any]) -> bool:
-    return bool(expression.keys() & {"counter", "log", "comment"})
+def _asks_nothing(expression: Mapping[str, Any]) -> bool:
+    """Whether the expression asks nothing of a packet; a text may."""
+    return "text" not in expression and (
+        _changes_source(expression) or bool(expression.keys() & {"counter", "log", "comment"})
+    )
 
 
 def _match(expression: Mapping[str, Any]) -> dict[str, Any]:
