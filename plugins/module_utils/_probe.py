@@ -37,6 +37,8 @@ DEFAULT_TIMEOUT = 3
 #: Targets are asked side by side; the connections to one of them one after the other, for a scheduler that takes
 #: turns is only seen to do so if nobody else asks in between.
 TARGETS_AT_ONCE = 16
+#: Open files to ask for where there is no limit: macOS does not take that for a number.
+FILES = 65536
 #: After so many failures in a row the rest of a target is given up: a dead service would take the time-out for
 #: each connection.
 PATIENCE = 5
@@ -258,6 +260,15 @@ def ask(target: Target) -> dict[str, Any]:
     }
 
 
+def _allow_files() -> None:
+    """What holds connections open needs more files than the usual 1024. A connection for which there is none counts as
+    failed, and says why.
+    """
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with contextlib.suppress(ValueError, OSError):  # the kernel may allow less than the limit says
+        resource.setrlimit(resource.RLIMIT_NOFILE, (FILES if hard == resource.RLIM_INFINITY else hard, hard))
+
+
 def probe(task: Task) -> dict[str, Any]:
     """The body of ``ipvs_probe``."""
     findings = Findings()
@@ -266,8 +277,6 @@ def probe(task: Task) -> dict[str, Any]:
     if task.check_mode:
         return {"changed": False, "skipped": True, "msg": "nothing is sent in check mode"}
     if any(target.together for target in targets):
-        # what holds connections open needs more files than the usual 1024
-        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        _allow_files()
     with concurrent.futures.ThreadPoolExecutor(TARGETS_AT_ONCE) as pool:
         return {"changed": False, "targets": list(pool.map(ask, targets))}

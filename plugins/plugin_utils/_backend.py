@@ -93,8 +93,8 @@ def backend_plan(
         "tunnels": tunnels,
         "sysctls": wanted,
         "vips": [vip for vip in vips if not _holders(vip["address"], places, found)],
-        "policies": _returns.policies(duties, told),
-        "connections": _returns.connections(duties, told, _interface_by_address(duties, found)),
+        "policies": _returns.policies(duties, told, host["routes"]),
+        "connections": _returns.connections(duties, told, _interface_by_address(duties, found), host["routes"]),
         "clamps": _tunnels.clamps(tunnelled, _mtus(tunnelled, host, found)),
     }
     return {

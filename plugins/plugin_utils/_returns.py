@@ -85,7 +85,7 @@ def check(
 
 
 def _too_many(duties: Sequence[Duty]) -> list[Danger]:
-    count = len(_tables(duties))
+    count = len(_vias(duties))
     if count <= MAX_TABLES:
         return []
     text = f"return_path policy takes a table for each return_via, {MAX_TABLES} at most, and the services name {count}"
@@ -188,15 +188,29 @@ def _of(networks: Sequence[str], family: str) -> list[str]:
     return [one for one in networks if (":" in one) == (family == "ipv6")]
 
 
-def _tables(duties: Sequence[Duty]) -> dict[str, int]:
-    """The table of each director, by its address."""
-    vias = list(dict.fromkeys(via for dummy, via in _ways(duties, "policy")))
-    return {via: FIRST_TABLE + i for i, via in enumerate(vias)}
+def _vias(duties: Sequence[Duty]) -> list[str]:
+    """The addresses of the directors that take a table."""
+    return list(dict.fromkeys(via for dummy, via in _ways(duties, "policy")))
 
 
-def policies(duties: Sequence[Duty], told: Settings) -> list[dict[str, Any]]:
-    """The rules and routes, as ``ipvs_policy_route`` takes them."""
-    tables = _tables(duties)
+def _tables(duties: Sequence[Duty], routes: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """The table of each director, by its address: the one that leads to it among the host's ``routes``, else one that
+    leads nowhere yet. Answers must not go another way while services of other directors come and go.
+    """
+    vias = _vias(duties)
+    led = {int(one["table"]): one["via"] for one in routes if one["to"] == "default" and one["table"].isdigit()}
+    numbers = range(FIRST_TABLE, FIRST_TABLE + max(MAX_TABLES, len(vias)))
+    held = {led[number]: number for number in reversed(numbers) if led.get(number) in vias}
+    # what leads to others is taken last: there may still be answers that go that way
+    spare = iter(sorted(set(numbers) - set(held.values()), key=lambda number: (number in led, number)))
+    return {via: held[via] if via in held else next(spare) for via in vias}
+
+
+def policies(duties: Sequence[Duty], told: Settings, routes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rules and routes, as ``ipvs_policy_route`` takes them; ``routes`` are those of this collection that the host
+    has.
+    """
+    tables = _tables(duties, routes)
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for duty in duties:
         via = duty.via
@@ -218,13 +232,15 @@ def policies(duties: Sequence[Duty], told: Settings) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def connections(duties: Sequence[Duty], told: Settings, interfaces: Mapping[str, str]) -> list[dict[str, Any]]:
+def connections(
+    duties: Sequence[Duty], told: Settings, interfaces: Mapping[str, str], routes: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
     """The connections whose answers are marked, as ``ipvs_connmark`` takes them; ``interfaces`` by the address of the
-    server. What several services have in common is there once.
+    server, ``routes`` as for :func:`policies`. What several services have in common is there once.
     """
     if told.match != "connection":
         return []
-    tables = _tables(duties)
+    tables = _tables(duties, routes)
     marked = [
         _answers(duty, told.match)._replace(
             fwmark=tables[via],

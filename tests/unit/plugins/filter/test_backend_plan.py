@@ -476,6 +476,40 @@ def test_a_service_may_have_directors_of_its_own() -> None:
     ]
 
 
+OTHER_VIA = "198.51.100.199"
+SECOND = {**NAT, "address": "192.0.2.11", "return_via": [OTHER_VIA], "servers": [{"address": RIP, "port": 8444}]}
+
+
+def leading(**vias: str) -> dict[str, Any]:
+    """A host with a default route by each of these, in the table of its name."""
+    route = {"family": "ipv4", "to": "default", "type": "unicast"}
+    return {"routes": [{**route, "table": table.lstrip("t"), "via": via} for table, via in vias.items()]}
+
+
+@pytest.mark.parametrize(
+    ("services", "host", "tables"),
+    [
+        ([SECOND, NAT], leading(t7600=VIA, t7601=OTHER_VIA), {OTHER_VIA: 7601, VIA: 7600}),
+        ([SECOND], leading(t7600=VIA, t7601=OTHER_VIA), {OTHER_VIA: 7601}),
+        ([SECOND, NAT], leading(t7600=VIA), {OTHER_VIA: 7601, VIA: 7600}),
+        # a table that leads to a director of before is another's until it is purged
+        ([SECOND], leading(t7600=VIA), {OTHER_VIA: 7601}),
+        ([SECOND], leading(main=OTHER_VIA, t7=OTHER_VIA), {OTHER_VIA: 7600}),
+        ([NAT], leading(t7601=VIA, t7605=VIA), {VIA: 7601}),
+        ([NAT], leading(**{f"t{number}": OTHER_VIA for number in range(7600, 7700)}), {VIA: 7600}),
+    ],
+)
+@pytest.mark.parametrize("match", ["service", "connection"])
+def test_a_director_keeps_its_table(
+    services: list[dict[str, Any]], host: dict[str, Any], tables: dict[str, int], match: str
+) -> None:
+    """Whatever other services come before it or go: answers that are on their way use it."""
+    found = plan(*services, **BACK, host=host, return_match=match)
+    assert {one["routes"][0]["via"]: one["table"] for one in found["policies"]} == tables
+    if match == "connection":
+        assert {one["fwmark"] for one in found["connections"]} == set(tables.values())
+
+
 @pytest.mark.parametrize("match", ["service", "connection"])
 def test_answers_of_every_port_are_those_of_one_port_too(match: str) -> None:
     every = {**NAT, "address": "192.0.2.11", "port": 0, "persistence_timeout": 60, "servers": [{"address": RIP}]}

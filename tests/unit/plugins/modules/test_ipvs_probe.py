@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import resource
 import socket
 import threading
 from collections.abc import Iterator
@@ -131,6 +132,22 @@ def test_answers_are_told_by_source_port(serve: Callable[..., Server], ask: Run)
     (found,) = ask(target(server, source_port=23450, count=3, repeat=2))["targets"]
     assert found["by_port"] == {"23450": ["s0", "s1"], "23451": ["s1", "s0"], "23452": ["s0", "s1"]}
     assert server.ports[:6] == [23450, 23451, 23452] * 2
+
+
+@pytest.mark.parametrize(("hard", "asked"), [(4096, 4096), (resource.RLIM_INFINITY, 65536)])
+def test_files_are_no_reason_to_fail(ask: Run, monkeypatch: pytest.MonkeyPatch, hard: int, asked: int) -> None:
+    """As with fs.nr_open below the limit of the process."""
+    given = []
+
+    def refuse(dummy: int, limits: tuple[int, int]) -> None:
+        given.append(limits)
+        raise ValueError("not allowed to raise maximum limit")
+
+    monkeypatch.setattr(resource, "getrlimit", lambda dummy: (256, hard))
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    (found,) = ask({"address": "127.0.0.1", "port": closed_port(), "count": 2, "together": True})["targets"]
+    assert found["attempts"] == 2
+    assert given == [(asked, hard)]
 
 
 def test_connections_are_held_open_together(serve: Callable[..., Server], ask: Run) -> None:
