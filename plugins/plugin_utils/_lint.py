@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Optional, Union
 
 from ..module_utils import _model, _traffic, _values
@@ -235,7 +235,12 @@ class _Fleet:
     """The hosts of the inventory, and what of them nobody knows."""
 
     def __init__(
-        self, services: object, inventory: Inventory, backends: Iterable[str], vips: Set[bytes], findings: Findings
+        self,
+        services: object,
+        inventory: Inventory,
+        backends: Iterable[str],
+        carried: Sequence[_Service],
+        findings: Findings,
     ) -> None:
         variables = {*ADDRESS_VARIABLES, *_address_variables(services), *_address_variables(inventory.pools)}
         self.backends = frozenset(backends)
@@ -244,7 +249,10 @@ class _Fleet:
         self.owners: dict[bytes, list[str]] = {}
         #: What could not be checked, by what is not known and of which host.
         self.unknown: dict[tuple[str, str], set[str]] = {}
-        for name in inventory.hostvars:
+        vips = {vip for one in carried for vip in one.vips}
+        carriers = (director for one in carried for director in one.directors)
+        # an implicit localhost is among the variables, but not among their names
+        for name in dict.fromkeys([*inventory.hostvars, *self.backends, *carriers]):
             host = self.hosts[name] = _host(name, inventory.hostvars[name], variables, findings)
             for address in host.addresses | (host.gathered - vips):
                 self.owners.setdefault(address, []).append(name)
@@ -297,7 +305,7 @@ def lint(
         )
         for one in resolved
     ]
-    fleet = _Fleet(services, inventory, backends, {vip for one in carried for vip in one.vips}, findings)
+    fleet = _Fleet(services, inventory, backends, carried, findings)
     held = _held(carried, inventory, findings)
     findings.raise_problems()
     found = [
@@ -393,7 +401,7 @@ def _host(name: str, known: Mapping[str, Any], variables: Iterable[str], finding
             addresses.add(stated.ip.packed)
     gathered = frozenset(one.packed for one in facts)
     taken = {network for address in addresses | gathered for network in _holding(networks, address)}
-    via = known.get(RETURN_VIA_VARIABLE, ())
+    via = known.get(RETURN_VIA_VARIABLE) or ()
     return _Host(frozenset(addresses), gathered, frozenset(networks), frozenset(networks - taken), via)
 
 
@@ -411,13 +419,23 @@ def _stated(value: object) -> Any:
 
 
 def _interfaces_of_facts(facts: Mapping[str, Any]) -> Iterator[Interface]:
-    """The addresses among the facts of a host, each with its network, if they were gathered."""
+    """The addresses among the facts of a host, each with its network, if they were gathered. Those of other systems
+    than Linux are read as far as they are alike: the BSDs list the addresses under ipv4, Windows lists its interfaces.
+    """
     for name in facts.get("interfaces", ()):
-        interface = facts.get(name.replace("-", "_").replace(":", "_"), {})
-        for one in [interface.get("ipv4", {}), *interface.get("ipv4_secondaries", ()), *interface.get("ipv6", ())]:
+        interface = facts.get(name.replace("-", "_").replace(":", "_"), {}) if isinstance(name, str) else {}
+        first = interface.get("ipv4", {})
+        listed_first = first if isinstance(first, list) else [first]
+        for one in [*listed_first, *interface.get("ipv4_secondaries", ()), *interface.get("ipv6", ())]:
             length = one.get("prefix") or one.get("netmask")
-            if name != "lo" and "address" in one and length and one.get("scope") != "link":
-                yield ipaddress.ip_interface(f"{one['address']}/{length}")
+            if name == "lo" or "address" not in one or not length or one.get("scope") == "link":
+                continue
+            try:
+                found = ipaddress.ip_interface(f"{one['address']}/{length}")
+            except ValueError:
+                continue
+            if not (found.ip.is_loopback or (found.version == 6 and found.ip.is_link_local)):
+                yield found
 
 
 # checks
@@ -665,14 +683,17 @@ def _tracked(carried: Sequence[_Service]) -> Iterator[_Found]:
     server is reached by NAT (``_marks.untracked``).
     """
     translated = [one for one in carried if "snat" in one.resolved.return_paths.values()]
+    others: dict[tuple[str, ...], str] = {}
     for service in carried:
         forwards = [forward for forward in ("dr", "tun") if service.servers(forward)]
         known = service.traffic or not service.key.fwmark
-        if not forwards or (known and not service.servers("nat")):
+        by_nat = any(one.forward == FORWARDS["nat"] for one in service.resolved.entry.servers.values())
+        if not forwards or (known and not by_nat):
             continue
-        others = [one.label for one in translated if _meet(service, one)]
-        if others:
-            yield _Found("tracked", service, {"forward": ", ".join(forwards), "other": _some(others)})
+        if service.directors not in others:
+            others[service.directors] = _some([one.label for one in translated if _meet(service, one)])
+        if others[service.directors]:
+            yield _Found("tracked", service, {"forward": ", ".join(forwards), "other": others[service.directors]})
 
 
 def _meet(one: _Service, other: _Service) -> bool:

@@ -161,6 +161,49 @@ def test_facts_tell_networks_where_they_are_there() -> None:
     assert "server 203.0.113.12: in no network" in only(lint([{**DR, **SERVERS}], **hosts), "problems")
 
 
+BSD = {
+    "interfaces": ["lo0", "em0"],
+    "lo0": {"ipv4": [{"address": "127.0.0.1", "netmask": "255.0.0.0"}], "ipv6": [{"address": "::1", "prefix": "128"}]},
+    "em0": {
+        "ipv4": [{"address": "198.51.100.1", "netmask": "255.255.255.0"}],
+        "ipv6": [{"address": "fe80::1%em0", "prefix": "64", "scope": "0x1"}],
+    },
+}
+WINDOWS = {"interfaces": [{"connection_name": "Ethernet", "interface_name": "adapter"}]}
+
+
+def test_facts_of_other_systems_are_read_as_far_as_they_are_alike() -> None:
+    hosts = fleet(
+        director1={"ansible_facts": BSD},
+        backend2=host(rip="203.0.113.12", ansible_facts=WINDOWS),
+        router={"ansible_facts": {"interfaces": ["em0"], "em0": {"ipv4": [{"address": "?", "netmask": "0xffffff00"}]}}},
+    )
+    assert "server 203.0.113.12: in no network" in only(lint([{**DR, **SERVERS}], **hosts), "problems")
+
+
+def test_loopback_networks_are_no_place_to_meet() -> None:
+    hosts = fleet(director1={"ansible_facts": BSD}, director2={"ansible_facts": {**BSD, "interfaces": ["lo0", "em1"]}})
+    hosts["hostvars"]["director2"]["ansible_facts"]["em1"] = {
+        "ipv4": [{"address": "203.0.113.1", "netmask": "255.255.255.0"}]
+    }
+    assert lint([{**NAT, **SERVERS}], **hosts) == CLEAN
+
+
+class Implicit(dict[str, Any]):
+    """The variables of hosts as Ansible gives them: those of localhost are there, and its name is not."""
+
+    def __missing__(self, name: str) -> dict[str, Any]:
+        if name != "localhost":
+            raise KeyError(name)
+        return {}
+
+
+def test_localhost_is_a_host_though_nobody_named_it() -> None:
+    hosts = fleet(director1=None)
+    hosts["hostvars"] = Implicit(hosts["hostvars"])
+    assert "localhost" in only(lint([{**DR, **SERVERS}], **hosts, directors=["localhost"]), "not_checked")
+
+
 @pytest.mark.parametrize("address", ["198.51.100.1", "203.0.113.1"])
 def test_facts_tell_addresses_also_where_networks_are_stated(address: str) -> None:
     hosts = fleet(director1=host(LAN, ansible_facts=FACTS))
@@ -239,6 +282,8 @@ def test_a_route_back_needs_a_gateway_of_its_family(path: str) -> None:
 
 def test_a_host_may_tell_the_gateway_of_its_route_back() -> None:
     service = {**NAT, **SERVERS, "return_path": "policy"}
+    nothing = host("198.51.100.11/24", rip="198.51.100.11", ipvs_backend_return_via=None)
+    assert "without a return_via" in only(lint([service], **fleet(backend1=nothing)), "problems")
     told = {"ipvs_backend_return_via": ["198.51.100.1"]}
     hosts = fleet(backend1=host("198.51.100.11/24", rip="198.51.100.11", **told))
     assert "server 198.51.100.12: return_path policy without" in only(lint([service], **hosts), "problems")
@@ -556,6 +601,8 @@ def test_servers_by_nat_keep_a_service_tracked() -> None:
     servers = [{"address": "198.51.100.11"}, {"address": "198.51.100.12", "forward": "nat"}]
     told = only(lint([{**DR, "servers": servers}], **fleet()), "warnings")
     assert told == warning("tracked", f"service {WEB}: {CHECKS['tracked'].rule.format(forward='dr', other=WEB)}")
+    sorry = {"address": "127.0.0.1", "forward": "nat"}
+    assert lint([{**DR, "servers": [servers[0], sorry]}], **fleet())["warnings"] == [told]
     servers[1]["return_path"] = "policy"
     assert lint([{**DR, "servers": servers, "return_via": ["198.51.100.1"]}], **fleet()) == CLEAN
 
