@@ -267,7 +267,7 @@ def make_key(
 
 
 #: The rule of a service that takes every port of its address.
-EVERY_PORT = "0 (every port) needs persistence_timeout"
+NEEDS_PERSISTENCE = "0 (every port) needs persistence_timeout"
 
 
 def make_service(
@@ -293,7 +293,7 @@ def make_service(
     engine = given.get("persistence_engine", base.engine or "none")
     udp = key.fwmark or key.protocol == PROTOCOLS["udp"]
     if not key.fwmark and not key.port and not persistent:
-        findings.problem(_at(path, "port"), EVERY_PORT, 0)
+        findings.problem(_at(path, "port"), NEEDS_PERSISTENCE, 0)
     if one_packet and not udp:
         findings.problem(_at(path, "one_packet"), "is only for udp", True)
     if engine != "none" and not (udp and persistent):

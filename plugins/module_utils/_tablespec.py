@@ -57,7 +57,7 @@ def parse_table(task: Task) -> tuple[_model.Table, Policy, bool]:
     if params["state"] == "absent":
         # how a service would have to be, or had better be, does not matter to its removal
         findings.warnings.clear()
-        findings.problems = [one for one in findings.problems if one.rule != _model.EVERY_PORT]
+        findings.problems = [one for one in findings.problems if one.rule != _model.NEEDS_PERSISTENCE]
     _values.refuse_with_absent(params, _PRESENT, findings)
     task.conclude(findings)
     allowed = tuple(params["allow_actions"])
