@@ -105,10 +105,11 @@ def check_kernel(plan: Plan) -> None:
     """Refuse a scheduler or engine that this kernel does not have, and IPv6 without it, before a byte is written."""
     findings = Findings()
     missing: dict[str, bool] = {}
+    without_ipv6 = any(one.key.family == AF_INET6 for one in plan.operations) and _kernel.ipv6_disabled()
     for operation in plan.operations:
         if not isinstance(operation.after, Service) or operation.action not in ("add_service", "edit_service"):
             continue
-        if operation.key.family == AF_INET6 and _kernel.ipv6_disabled():
+        if without_ipv6 and operation.key.family == AF_INET6:
             findings.problem(operation_line(operation), "IPv6 is disabled on this host")
         names = [f"ip_vs_{operation.after.scheduler}"]
         if operation.after.engine:

@@ -150,7 +150,7 @@ operations:
   sample: ["-a -t 192.0.2.10:443 -r 198.51.100.11:8443 -m -w 1"]
 """
 
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from ..module_utils import _argspec, _model, _text
@@ -184,7 +184,7 @@ def run(task: Task) -> dict[str, Any]:
         task.conclude(findings)
         return plan(table, {key: _model.Entry(entry.service, {server_key: server})})
 
-    register = partial(new_register, [key]) if task.params["state"] == "absent" else None
+    register = cache(partial(new_register, [key])) if task.params["state"] == "absent" else None
     result = converge(task, lambda client: client.entry(key), decide, register)
     predicted = result.pop("plan").predicted
     result["service"] = _text.key_params(key)

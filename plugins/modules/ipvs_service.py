@@ -90,7 +90,7 @@ operations:
   sample: ["-A -t 192.0.2.10:443 -s mh -b mh-port"]
 """
 
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from ..module_utils import _argspec, _model, _text
@@ -118,7 +118,7 @@ def run(task: Task) -> dict[str, Any]:
             refuse_capture(task, [key])
         return plan(table, {key: _model.Entry(service, {})})
 
-    register = partial(new_register, [key]) if task.params["state"] == "absent" else None
+    register = cache(partial(new_register, [key])) if task.params["state"] == "absent" else None
     result = converge(task, lambda client: client.entry(key), decide, register)
     predicted = result.pop("plan").predicted
     if key in predicted:

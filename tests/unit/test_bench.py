@@ -128,20 +128,6 @@ def test_a_run_without_tables_is_judged_by_what_it_measured(bench: Any) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("found", "whole", "quick"),
-    [
-        (([], [], []), False, False),
-        ((["the tools made different tables"], [], []), True, True),
-        (([], ["second run / -Sn"], []), True, False),
-        (([], [], ["encode"]), True, True),
-    ],
-)
-def test_a_quick_run_is_not_judged_by_the_bars(bench: Any, found: Any, whole: bool, quick: bool) -> None:
-    assert bench.failed(*found, quick=False) == whole
-    assert bench.failed(*found, quick=True) == quick
-
-
 def test_commands_are_counted_in_a_trace() -> None:
     node = loaded("node.py")
     head = '[{nlmsg_len=20, nlmsg_type=0x1c /* NLMSG_??? */, nlmsg_flags=0x301, nlmsg_seq=2, nlmsg_pid=0}, "\\x'
