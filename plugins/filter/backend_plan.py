@@ -106,7 +106,7 @@ from typing import Any, Callable, Optional
 
 from ..plugin_utils import _backend
 from ..plugin_utils._filter import tells_invalid_input
-from ..plugin_utils._resolve import Inventory, resolve
+from ..plugin_utils._resolve import given, resolve
 
 
 @tells_invalid_input
@@ -119,7 +119,7 @@ def backend_plan(
     **options: Any,
 ) -> dict[str, Any]:
     """The filter of this name; see DOCUMENTATION."""
-    return _backend.backend_plan(resolve(services, Inventory(hostvars, groups, pools or {})), host, **options)
+    return _backend.backend_plan(resolve(services, given(hostvars, groups, pools)), host, **options)
 
 
 class FilterModule:

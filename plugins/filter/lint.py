@@ -68,7 +68,7 @@ from typing import Any, Callable, Optional
 
 from ..plugin_utils import _lint
 from ..plugin_utils._filter import tells_invalid_input
-from ..plugin_utils._resolve import Inventory
+from ..plugin_utils._resolve import given
 
 
 @tells_invalid_input
@@ -82,7 +82,7 @@ def lint(
     allow: Sequence[str] = (),
 ) -> dict[str, list[str]]:
     """The filter of this name; see DOCUMENTATION."""
-    return _lint.lint(services, Inventory(hostvars, groups, pools or {}), directors, backends, allow)._asdict()
+    return _lint.lint(services, given(hostvars, groups, pools), directors, backends, allow)._asdict()
 
 
 class FilterModule:

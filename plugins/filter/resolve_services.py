@@ -62,7 +62,7 @@ from typing import Any, Callable, Optional
 
 from ..module_utils._errors import Findings
 from ..plugin_utils._filter import tells_invalid_input
-from ..plugin_utils._resolve import Inventory, resolve
+from ..plugin_utils._resolve import given, resolve
 from ..plugin_utils._vip_words import HOLD, STANDBY, words
 
 
@@ -71,7 +71,7 @@ def resolve_services(
     services: Any, director: Optional[str] = None, vip: object = HOLD, **inventory: Any
 ) -> list[dict[str, Any]]:
     """The filter of this name; see DOCUMENTATION."""
-    resolved = resolve(services, Inventory(**inventory), director)
+    resolved = resolve(services, given(**inventory), director)
     findings = Findings()
     word = words(vip, [service.get("name") for service in services], findings)
     findings.raise_problems()

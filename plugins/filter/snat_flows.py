@@ -58,7 +58,7 @@ from collections.abc import Sequence
 from typing import Any, Callable, Optional
 
 from ..plugin_utils._filter import tells_invalid_input
-from ..plugin_utils._resolve import Inventory, flows, resolve
+from ..plugin_utils._resolve import flows, given, resolve
 
 
 @tells_invalid_input
@@ -66,7 +66,7 @@ def snat_flows(
     services: object, director: Optional[str] = None, source: Sequence[object] = (), **inventory: Any
 ) -> list[dict[str, Any]]:
     """The filter of this name; see DOCUMENTATION."""
-    return flows(resolve(services, Inventory(**inventory), director), source)
+    return flows(resolve(services, given(**inventory), director), source)
 
 
 class FilterModule:

@@ -46,13 +46,13 @@ from typing import Any, Callable, Optional
 
 from ..plugin_utils import _marks
 from ..plugin_utils._filter import tells_invalid_input
-from ..plugin_utils._resolve import Inventory, resolve
+from ..plugin_utils._resolve import given, resolve
 
 
 @tells_invalid_input
 def untracked_traffic(services: object, director: Optional[str] = None, **inventory: Any) -> list[dict[str, Any]]:
     """The filter of this name; see DOCUMENTATION."""
-    return _marks.untracked(resolve(services, Inventory(**inventory), director))
+    return _marks.untracked(resolve(services, given(**inventory), director))
 
 
 class FilterModule:

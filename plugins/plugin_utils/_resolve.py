@@ -18,6 +18,7 @@ from ..module_utils import _model, _text, _values
 from ..module_utils._errors import BadValue, Finding, Findings
 from ..module_utils._model import FORWARDS, Entry, ServerKey
 from ..module_utils._values import Field
+from ._hostvars import Hostvars
 
 #: How the answers of a NAT server come back to the director.
 RETURN_PATHS = ("snat", "gateway", "route", "policy", "none")
@@ -42,6 +43,15 @@ class Inventory(NamedTuple):
     hostvars: Mapping[str, Mapping[str, Any]]
     groups: Mapping[str, Sequence[str]]
     pools: Mapping[str, Any] = MappingProxyType({})
+
+
+def given(
+    hostvars: Mapping[str, Mapping[str, Any]],
+    groups: Mapping[str, Sequence[str]],
+    pools: Optional[Mapping[str, Any]] = None,
+) -> Inventory:
+    """The inventory as Ansible gives it to a filter."""
+    return Inventory(Hostvars(hostvars), groups, pools or {})
 
 
 class Resolved(NamedTuple):

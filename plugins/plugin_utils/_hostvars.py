@@ -1,0 +1,67 @@
+# Copyright: (c) 2026, The l4lb.ipvs authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# This file is private to the collection: nothing outside l4lb.ipvs may import it.
+
+"""The variables of hosts as Ansible gives them to a filter, read once each. Pure.
+
+Ansible works out all variables of a host each time the host is looked up in ``hostvars``, and renders a variable each
+time it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+class Variables(Mapping[str, Any]):
+    """The variables of one host, each rendered when it is read first."""
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        self._given = given
+        self._read: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._read:
+            self._read[name] = _decrypted(self._given[name])
+        return self._read[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._given
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._given)
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+
+class Hostvars(Mapping[str, Variables]):
+    """The variables of all hosts, each host looked up when it is read first."""
+
+    def __init__(self, given: Mapping[str, Mapping[str, Any]]) -> None:
+        self._given = given
+        self._read: dict[str, Variables] = {}
+
+    def __getitem__(self, host: str) -> Variables:
+        if host not in self._read:
+            self._read[host] = Variables(self._given[host])
+        return self._read[host]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._given)
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+
+def _decrypted(value: Any) -> Any:
+    """A value of the vault is its text: before ansible-core 2.19 it is an object that only ``str`` decrypts."""
+    if getattr(value, "__ENCRYPTED__", False):
+        return str(value)
+    if isinstance(value, list):
+        return [_decrypted(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _decrypted(item) for key, item in value.items()}
+    return value
