@@ -19,11 +19,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ._errors import IpvsError
+from ._files import content, opened
 from ._kernel import ipv6_disabled
 from ._management import management_connection
 from ._model import PROTOCOLS
 from ._module import Task
-from ._owners import content, owners
+from ._owners import owners
 from ._rtnl import PROTOCOL
 from ._sysctl_files import boot_options, boot_value, dropins, in_order, proc_path
 
@@ -129,7 +130,7 @@ def kernel_modules() -> dict[str, str]:
 
 def _lines(path: str) -> Iterator[str]:
     try:
-        with open(path, encoding="utf-8", errors="replace") as lines:
+        with opened(path, errors="replace") as lines:
             yield from lines
     except OSError:
         return

@@ -11,6 +11,7 @@ import os
 from typing import Protocol
 
 from ._errors import Unavailable
+from ._files import content, opened, read
 
 SYS_MODULE = "/sys/module"
 LIB_MODULES = "/lib/modules"
@@ -33,7 +34,7 @@ def module_loaded(name: str) -> bool:
     if os.path.isdir(os.path.join(SYS_MODULE, name)):
         return True
     try:
-        with open(os.path.join(LIB_MODULES, os.uname().release, "modules.builtin"), encoding="utf-8") as lines:
+        with opened(os.path.join(LIB_MODULES, os.uname().release, "modules.builtin")) as lines:
             return any(line.strip().endswith(f"/{name}.ko") for line in lines)
     except OSError:
         return False
@@ -48,7 +49,7 @@ def module_known(name: str) -> bool:
     told = False
     for index in ("modules.dep", "modules.builtin"):
         try:
-            with open(os.path.join(directory, index), encoding="utf-8") as lines:
+            with opened(os.path.join(directory, index)) as lines:
                 told = True
                 if any(line.split(":", 1)[0].strip().endswith(endings) for line in lines):
                     return True
@@ -61,11 +62,7 @@ def ipv6_disabled() -> bool:
     """Whether the kernel was told at its start to do without IPv6, which IPVS then refuses (ipv6_mod_enabled,
     net/netfilter/ipvs/ip_vs_ctl.c). False where that cannot be told.
     """
-    try:
-        with open(os.path.join(SYS_MODULE, "ipv6", "parameters", "disable"), encoding="ascii") as parameter:
-            return parameter.read().strip() != "0"
-    except OSError:
-        return False
+    return content(os.path.join(SYS_MODULE, "ipv6", "parameters", "disable")).strip() not in ("", "0")
 
 
 def load_ipvs(runner: Runner) -> None:
@@ -94,12 +91,11 @@ def _may_load() -> bool:
     forbidden (may_init_module, kernel/module/main.c). True where that cannot be told.
     """
     try:
-        with open(MODULES_DISABLED, encoding="ascii") as disabled:
-            if disabled.read().strip() == "1":
-                return False
+        if read(MODULES_DISABLED).strip() == "1":
+            return False
         if os.readlink(os.path.join(PROC_SELF, "ns", "user")) != INITIAL_USER_NAMESPACE:
             return False
-        with open(os.path.join(PROC_SELF, "status"), encoding="utf-8") as lines:
+        with opened(os.path.join(PROC_SELF, "status")) as lines:
             effective = next(line.split()[1] for line in lines if line.startswith("CapEff:"))
     except OSError:
         return True

@@ -13,9 +13,9 @@ from collections.abc import Iterable
 from typing import Any, Optional
 
 from ._errors import BadValue, Findings
+from ._files import content
 from ._model import PROTOCOLS, ServiceKey, key_text
 from ._module import Task
-from ._owners import content
 from ._values import address as parse_address
 from ._values import show_address
 

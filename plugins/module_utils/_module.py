@@ -118,7 +118,9 @@ def enter_namespace(name: Optional[str]) -> None:
         rule = f"no such network namespace; known: {', '.join(known) or 'none'} (none is created)"
         raise InvalidInput(str(Finding("netns", rule, name)))
     try:
-        with open(os.path.join(NETNS_DIR, name), "rb") as file:
+        from ._files import opened  # most runs stay where they are
+
+        with opened(os.path.join(NETNS_DIR, name)) as file:
             _setns(file.fileno())
     except PermissionError:
         raise Forbidden("entering a network namespace needs CAP_SYS_ADMIN; run the task with become") from None
@@ -186,7 +188,8 @@ def namespace_lock(timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
                     raise IpvsError(f"another run (process {holder}) has held {path} for {timeout:.0f} s") from None
                 time.sleep(0.1)
         os.truncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode("ascii"), 0)
+        with contextlib.suppress(OSError):  # a full file system: no other run learns who holds it
+            os.pwrite(descriptor, str(os.getpid()).encode("ascii"), 0)
         yield
     finally:
         os.close(descriptor)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import glob
 import os
 
-from ._owners import content
+from ._files import content
 from ._values import FALSE_WORDS
 
 ROOT = "/"

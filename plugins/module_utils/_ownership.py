@@ -17,6 +17,7 @@ from typing import Any, Optional
 from . import _module
 from ._apply import Outcome, raced
 from ._errors import Forbidden, IpvsError
+from ._files import read
 from ._model import Server, ServerKey, ServiceKey, Table
 from ._plan import Operation, Plan
 from ._policy import Owned
@@ -111,8 +112,7 @@ class Register:
     def _load(self) -> Owned:
         """What is ours; nothing if the file is not there, from before the last boot or of a namespace that is gone."""
         try:
-            with open(self.path, encoding="ascii") as file:
-                held = json.load(file)
+            held = json.loads(read(self.path))
             if (held["boot_id"], held.get("cookie")) != (_boot_id(), _module.namespace_cookie()):
                 return Owned()
             servers = ((_service_key(*key), listed) for key, listed in held["servers"])
@@ -126,7 +126,7 @@ class Register:
             raise Forbidden(f"{self.path} is for root alone: run the task as root (become: true)") from None
         except OSError as error:
             raise IpvsError(f"the ownership file {self.path} cannot be read: {error.strerror}") from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise IpvsError(
                 f"the ownership file {self.path} cannot be understood ({error}): remove it, and nothing counts as ours"
             ) from None
@@ -162,8 +162,7 @@ class Register:
 
 
 def _boot_id() -> str:
-    with open(BOOT_ID, encoding="ascii") as file:
-        return file.read().strip()
+    return read(BOOT_ID).strip()
 
 
 def _plain_service(key: ServiceKey) -> tuple[Any, ...]:

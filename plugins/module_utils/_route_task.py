@@ -14,6 +14,7 @@ from typing import Any, Callable, Optional
 
 from . import _networkd, _route
 from ._errors import Findings, IpvsError, KernelRefused
+from ._files import read
 from ._management import management_client, management_connection, packed_end
 from ._module import Task
 from ._route import Flow, Live, Plan, Request, Step, line, policy_params
@@ -77,8 +78,7 @@ def read_live(kernel: Any, request: Request, netns: object) -> Live:
 
 def _rp_filter(interface: str) -> int:
     try:
-        with open(os.path.join(CONF, interface, "rp_filter"), encoding="ascii") as file:
-            return int(file.read())
+        return int(read(os.path.join(CONF, interface, "rp_filter")))
     except OSError:
         return 0
 

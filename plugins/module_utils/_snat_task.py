@@ -13,6 +13,7 @@ from typing import Any
 
 from . import _nft_task, _snat, _values
 from ._errors import Findings, IpvsError
+from ._files import read
 from ._module import Task
 from ._snat import Flow
 from ._values import show_address
@@ -62,8 +63,7 @@ def body(task: Task) -> dict[str, Any]:
 
 def _check_conntrack(task: Task, findings: Findings) -> None:
     try:
-        with open(CONNTRACK, encoding="ascii") as file:
-            value = file.read().strip()
+        value = read(CONNTRACK).strip()
     except OSError:
         value = "missing: IPVS is not loaded"
     if value == "0" or value.startswith("missing"):

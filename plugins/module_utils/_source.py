@@ -15,6 +15,7 @@ from typing import Any
 
 from . import _values
 from ._errors import Finding, Findings, InvalidInput, Unavailable, show_key
+from ._files import read
 from ._values import Field
 
 #: How commands of ipvsadm begin, right or wrong, and no list or dict of YAML or JSON does.
@@ -38,8 +39,7 @@ def load(path: str, findings: Findings) -> tuple[object, bool]:
     :raises Unavailable: it is YAML, and this node's Python has no PyYAML.
     """
     try:
-        with open(path, encoding="utf-8-sig") as file:  # a byte order mark says nothing
-            text = file.read()
+        text = read(path, encoding="utf-8-sig")  # a byte order mark says nothing
     except (OSError, ValueError) as error:
         raise InvalidInput(str(Finding("src", f"cannot be read: {error}", path))) from None
     if _COMMANDS.match(text):

@@ -13,11 +13,13 @@ import contextlib
 import difflib
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Optional, Union
 
 from . import _kernel
 from ._errors import BadValue, Findings, Forbidden, IpvsError, KernelRefused
+from ._files import read
 from ._module import Task
 from ._sysctl_files import (
     SYSCTL_DIRS,
@@ -399,8 +401,7 @@ class Host:
     def read(self, path: str) -> Optional[str]:
         """The running value; ``None`` if this kernel has no such key."""
         try:
-            with open(self._proc(path), encoding="ascii", errors="replace") as value:
-                return value.read().rstrip("\n")
+            return read(self._proc(path), errors="replace").rstrip("\n")
         except FileNotFoundError:
             return None
 
@@ -413,9 +414,9 @@ class Host:
             os.close(descriptor)
 
     def own(self, path: str) -> Optional[str]:
-        """What the drop-in holds. :raises IpvsError: a symbolic link or a directory is in its place."""
+        """What the drop-in holds. :raises IpvsError: a symbolic link, a directory or the like is in its place."""
         full = os.path.join(self.root, path)
-        if os.path.islink(full) or os.path.isdir(full):
+        if os.path.lexists(full) and not stat.S_ISREG(os.lstat(full).st_mode):
             raise IpvsError(f"/{path}: must be a plain file, or none; remove it, or give the drop-in another name")
         return content(self.root, path)
 

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping
 from typing import Optional
 
 from ._errors import IpvsError
+from ._files import NotRegular, read
 
 #: What a boot writes: path or glob -> (value, file it comes from). No value: a "-key" line, which keeps globs off it.
 BootOptions = dict[str, tuple[Optional[str], str]]
@@ -67,11 +68,13 @@ def assignment(line: str) -> Optional[tuple[str, Optional[str]]]:
 
 
 def content(root: str, path: str) -> Optional[str]:
-    """What the file ``path`` below ``root`` holds; ``None`` if there is none. :raises IpvsError: it cannot be read."""
+    """What the file ``path`` below ``root`` holds; ``None`` if there is none: a link to /dev/null masks others.
+
+    :raises IpvsError: it cannot be read.
+    """
     try:
-        with open(os.path.join(root, path), encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
-    except (FileNotFoundError, IsADirectoryError):
+        return read(os.path.join(root, path), errors="surrogateescape")
+    except (FileNotFoundError, IsADirectoryError, NotRegular):
         return None
     except OSError as error:
         raise IpvsError(f"/{path}: cannot be read: {error.strerror}") from None
@@ -81,7 +84,7 @@ def dropins(root: str) -> dict[str, str]:
     """Path -> content of each file that is not masked by one of a directory before its own."""
     chosen: dict[str, str] = {}
     for directory in SYSCTL_DIRS:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             for name in os.listdir(os.path.join(root, directory)):
                 if name.endswith(".conf") and not name.startswith("."):
                     chosen.setdefault(name, f"{directory}/{name}")

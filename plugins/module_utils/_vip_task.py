@@ -15,6 +15,7 @@ from typing import Any, Callable
 
 from . import _arp, _vip
 from ._errors import Findings, IpvsError, KernelRefused
+from ._files import read
 from ._management import management_end
 from ._module import Task
 from ._rtnl import Address, Link, Rtnl
@@ -91,8 +92,7 @@ def _release() -> tuple[int, ...]:
 def _setting(family: str, interface: str, key: str) -> int:
     """A sysctl of an interface; -1 where the kernel has none."""
     try:
-        with open(os.path.join(PROC_NET, family, "conf", interface, key), encoding="ascii") as file:
-            return int(file.read())
+        return int(read(os.path.join(PROC_NET, family, "conf", interface, key)))
     except OSError:
         return -1
 

@@ -23,9 +23,10 @@ ROLES = sorted(path.parent for path in ROOT.glob("roles/*/meta"))
 #: What each utility of the core may import of the collection: the layers below it.
 LAYERS = {
     "_errors": set(),
+    "_files": set(),
     "_values": {"_errors"},
-    "_kernel": {"_errors"},
-    "_module": {"_errors"},
+    "_kernel": {"_errors", "_files"},
+    "_module": {"_errors", "_files"},
     "_model": {"_errors", "_values"},
     "_argspec": {"_errors", "_values", "_model"},
     "_text": {"_errors", "_values", "_model"},
@@ -36,15 +37,15 @@ LAYERS = {
     "_client": {"_errors", "_values", "_model", "_wire", "_statistics"},
     "_apply": {"_errors", "_values", "_model", "_plan", "_wire", "_encode"},
     "_policy": {"_errors", "_values", "_model", "_plan"},
-    "_ownership": {"_errors", "_module", "_model", "_plan", "_apply", "_policy"},
+    "_ownership": {"_errors", "_files", "_module", "_model", "_plan", "_apply", "_policy"},
     "_ipvsadm": {"_errors", "_model", "_plan"},
-    "_source": {"_errors", "_values", "_ipvsadm"},
+    "_source": {"_errors", "_files", "_values", "_ipvsadm"},
     "_tablespec": {"_errors", "_values", "_module", "_model", "_argspec", "_policy", "_source"},
     "_change": {"_errors", "_kernel", "_module", "_model", "_text", "_plan", "_client", "_apply", "_ownership"},
     "_converge": {"_errors", "_module", "_model", "_plan", "_client", "_ownership", "_change"},
 }
 #: What of the core every other utility may import: each serves a purpose of its own, beside the IPVS table.
-COMMON = {"_errors", "_values", "_kernel", "_module", "_model", "_text"}
+COMMON = {"_errors", "_files", "_values", "_kernel", "_module", "_model", "_text"}
 
 DOCUMENTATION_NETWORKS = [
     ipaddress.ip_network(network)
@@ -176,6 +177,16 @@ def test_utility_imports_only_the_layers_below(path: Path) -> None:
     imports = own_imports(path)
     assert imports & LAYERS.keys() <= LAYERS.get(path.stem, COMMON)
     assert path.stem not in LAYERS or imports <= LAYERS.keys()
+
+
+@pytest.mark.parametrize("path", UTILITIES, ids=lambda path: path.stem)
+def test_files_of_a_node_are_read_in_one_way(path: Path) -> None:
+    """By ``_files``, which knows what must not be opened; others may open what they write, and directories."""
+    reading = re.compile(
+        r"((os|io)\.)?(fd)?open\((?!.*('[wax]'|O_WRONLY|O_RDWR|O_DIRECTORY|flags))|.*\.read_(text|bytes)\("
+    )
+    calls = [ast.unparse(node) for node in ast.walk(tree(path)) if isinstance(node, ast.Call)]
+    assert path.stem == "_files" or [one for one in calls if reading.match(one)] == []
 
 
 @pytest.mark.parametrize(

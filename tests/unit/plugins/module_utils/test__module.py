@@ -298,6 +298,17 @@ def test_a_lock_without_a_place_is_told(lock_dir: Path, monkeypatch: pytest.Monk
         pass
 
 
+def test_a_full_file_system_keeps_no_run_from_the_lock(lock_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty file has room there; what is in it only names the process to others."""
+
+    def full(*dummy: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(_module.os, "pwrite", full)
+    with namespace_lock(0), pytest.raises(IpvsError, match=r"another run \(process unknown\)"), namespace_lock(0):
+        pass
+
+
 @pytest.mark.parametrize(
     ("check", "writes", "locked"), [(False, True, True), (True, True, False), (False, False, False)]
 )

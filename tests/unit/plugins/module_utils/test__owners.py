@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -52,11 +53,29 @@ def test_a_keepalived_has_virtual_servers(proc: Path, text: str, counts: bool) -
     assert owners() == (named(KEEPALIVED) if counts else [])
 
 
-def test_a_keepalived_that_does_not_run_does_not_count(proc: Path) -> None:
+@pytest.mark.parametrize(
+    ("program", "users", "counts"),
+    [
+        ("/usr/sbin/keepalived", "0\t0", True),
+        ("/usr/sbin/keepalived (deleted)", "0\t0", True),
+        ("/usr/sbin/keepalived", "1000\t1000", False),
+        ("/usr/sbin/keepalived", "1000\t0", False),
+        ("/usr/sbin/keepalived", "0\t1000", False),
+        ("/usr/bin/sudo", "0\t0", False),
+        ("/home/keepalived/sh", "0\t0", False),
+        (None, "0\t0", False),
+    ],
+)
+def test_a_keepalived_is_the_program_that_root_runs(proc: Path, program: str | None, users: str, counts: bool) -> None:
+    """A name and arguments are what any user may give to a process."""
     process = start_keepalived(proc, {KEEPALIVED: SERVER})
     (proc / "78").mkdir()
-    (process / "comm").write_text("sshd\n")
-    assert owners() == []
+    (process / "comm").write_text("keepalived\n")
+    (process / "status").write_text(f"Name:\tkeepalived\nUid:\t{users}\t0\t0\n")
+    (process / "exe").unlink()
+    if program:
+        (process / "exe").symlink_to(program)
+    assert owners() == (named(KEEPALIVED) if counts else [])
 
 
 @pytest.mark.parametrize(
@@ -151,3 +170,39 @@ def test_a_keepalived_counts_in_the_network_namespace_whose_table_it_writes(
 def test_a_namespace_that_cannot_be_told_counts(proc: Path) -> None:
     start_keepalived(proc, {KEEPALIVED: SERVER})
     assert owners() == named(KEEPALIVED)
+
+
+# what is read of it has limits
+
+HUGE = "/srv/huge"
+
+
+@pytest.mark.parametrize(
+    ("line", "counts"),
+    [
+        ("include /srv/many/*", True),
+        (f"include {HUGE}", True),
+        ("include /srv/*/*/*/*/*", True),
+        ("include /srv/many/*x\ninclude /srv/many/*y", True),
+        ("\n".join(f"include /srv/{number}" for number in range(2000)), True),
+        ("include /srv/gone", False),
+        ("include /srv/" + "{" * 100_000, False),
+    ],
+)
+def test_more_configuration_than_is_read_counts(
+    proc: Path, monkeypatch: pytest.MonkeyPatch, line: str, counts: bool
+) -> None:
+    monkeypatch.setattr(_owners, "MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(_owners, "MOST_NAMES", 1000)
+    many = {f"/srv/many/{number}": "" for number in range(900)}
+    start_keepalived(proc, {KEEPALIVED: f"{line}\n", **dict.fromkeys(many, "x" * 2000), HUGE: "x" * (1 << 21)})
+    assert owners() == (["keepalived (with more configuration than is read)"] if counts else [])
+
+
+def test_limits_are_those_of_all_processes(proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_owners, "MOST_BYTES", 3 * len(SERVER))
+    process = start_keepalived(proc, {KEEPALIVED: SERVER})
+    for number in range(3):
+        assert owners() == named(KEEPALIVED)
+        shutil.copytree(process, proc / f"9{number}", symlinks=True)
+    assert owners() == ["keepalived (with more configuration than is read)"]

@@ -176,6 +176,8 @@ SERVICE = [0, 2, 6, "c000020a", 80]
         "7",
         "{}",
         '"\u00e4"',
+        "[" * 100_000,
+        f'{{"boot_id": {"9" * 5000}}}',
         json.dumps(LIFE),
         json.dumps({**LIFE, "services": 7, "servers": []}),
         json.dumps({**LIFE, "services": ["web"], "servers": []}),

@@ -101,7 +101,6 @@ def test_files_are_masked_by_name_and_hidden_ones_ignored(tmp_path: Path) -> Non
     assert dropins(str(tmp_path)) == {
         "run/sysctl.d/50-a.conf": "run",
         "lib/sysctl.d/60-b.conf": "b",
-        "etc/sysctl.d/70-c.conf": "",
         "etc/sysctl.d/99-sysctl.conf": "legacy",
     }
 
