@@ -15,7 +15,8 @@ description:
     of which services the host is a server and how, and from that the tunnels, sysctls, VIPs and return routes that it
     needs; tells what is there that it does not need, what is needed and not there, and what on the host would break
     the services.
-  - It needs no facts of any other host.
+  - It needs no facts of any other host. The addresses of the directors are taken from the inventory, as
+    P(l4lb.ipvs.lint#filter) does.
 positional: _input
 extends_documentation_fragment:
   - l4lb.ipvs.services
@@ -24,6 +25,11 @@ options:
     description: The result of M(l4lb.ipvs.ipvs_host_info).
     type: dict
     required: true
+  directors:
+    description:
+      - The hosts that carry the services without C(directors). By default the group C(ipvs_directors).
+    type: list
+    elements: str
   addresses:
     description:
       - The addresses by which services name this host as a server. Empty means all that it has outside the places of
@@ -77,7 +83,7 @@ options:
     description: Dangers to accept, as warnings instead of problems.
     type: list
     elements: str
-    choices: [arp, gateway, localnode, management_return]
+    choices: [arp, director_gateway, gateway, localnode, management_return]
     default: []
 seealso:
   - plugin: l4lb.ipvs.resolve_services
@@ -119,7 +125,8 @@ def backend_plan(
     **options: Any,
 ) -> dict[str, Any]:
     """The filter of this name; see DOCUMENTATION."""
-    return _backend.backend_plan(resolve(services, given(hostvars, groups, pools)), host, **options)
+    inventory = given(hostvars, groups, pools)
+    return _backend.backend_plan(resolve(services, inventory), inventory, host, **options)
 
 
 class FilterModule:

@@ -21,12 +21,13 @@ from ..module_utils._model import AF_INET
 from ..module_utils._tunnel import DUMMY
 from . import _returns, _tunnels
 from ._duties import Duty, duties_of, interfaces_of
+from ._lint import CHECKS, addresses_of, listed
 from ._marks import traffic_of
 from ._reading import Danger, Network, check_allowances, ip, judge, networks, on_link, setting
-from ._resolve import Resolved, one_of_each_family
+from ._resolve import Inventory, Resolved, carriers, one_of_each_family
 
 #: What a user may decide to live with, by the word that says so.
-ALLOWANCES = ("arp", "gateway", "localnode", "management_return")
+ALLOWANCES = ("arp", "director_gateway", "gateway", "localnode", "management_return")
 ALLOW_OPTION = "ipvs_backend_allow"
 LOOPBACK = "lo"
 #: The only kind of interface besides the loopback that no other host asks for addresses.
@@ -42,7 +43,9 @@ SYSCTL_FILE = "/etc/sysctl.d/99-zz-l4lb-ipvs-backend.conf"
 
 def backend_plan(
     resolved: Sequence[Resolved],
+    inventory: Inventory,
     host: Mapping[str, Any],
+    directors: Optional[Sequence[str]] = None,
     addresses: Sequence[object] = (),
     vip_interface: str = LOOPBACK,
     return_via: Sequence[object] = (),
@@ -88,6 +91,7 @@ def backend_plan(
     dangers += _vip_dangers(vips, vip_interface, places, host, found)
     dangers += [] if duties else _director_dangers(resolved, places, found)
     dangers += _arp_dangers(vips, wanted, host)
+    dangers += _gateway_dangers(duties, resolved, inventory, directors, host["gateways"])
     dangers += _returns.check(duties, told, host["gateways"], host["connection"])
     needs: dict[str, Any] = {
         "tunnels": tunnels,
@@ -273,6 +277,47 @@ def _loud(sysctls: Mapping[str, Any], host: Mapping[str, Any]) -> list[str]:
             if value < needed:
                 loud.append(f"{name} at {value} on {interface}")
     return loud
+
+
+def _gateway_dangers(
+    duties: Sequence[Duty],
+    resolved: Sequence[Resolved],
+    inventory: Inventory,
+    directors: Optional[Sequence[str]],
+    gateways: Sequence[Mapping[str, Any]],
+) -> list[Danger]:
+    """A director that is the default gateway and drops what comes from its own VIPs (``_lint._past_gateways``)."""
+    past = [duty for duty in duties if duty.service.family == AF_INET and not duty.forwards("nat")]
+    leading = {_values.address(one["address"]) for one in gateways if one["family"] == "ipv4" and one["address"]}
+    if not (past and leading):
+        return []
+    back = _returns.returning(duties)
+    needed = {duty.service for duty in (*past, *back)}
+    by_service = {
+        one.entry.service.key: {*carriers(one, inventory, directors)}
+        for one in resolved
+        if one.entry.service.key in needed
+    }
+    known = addresses_of(sorted(set().union(*by_service.values())), resolved, inventory)
+    for duty in back:
+        if duty.via:
+            known.setdefault(_values.address(duty.via), set()).update(by_service[duty.service])
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for duty in past:
+        forward = "dr" if duty.forwards("dr") else "tun"
+        for gateway in sorted(leading & known.keys()):
+            for director in sorted(known[gateway] & by_service[duty.service]):
+                facts = (listed("server", [duty.address]), forward, f"{director} ({_values.show_address(gateway)})")
+                found.setdefault(facts, []).append(_model.key_text(duty.service))
+    check = CHECKS["director_gateway"]
+    return [
+        Danger(
+            f"{listed('service', names)}: {check.rule.format(servers=servers, forward=forward, director=director)}: "
+            f"{check.remedy}",
+            check.name,
+        )
+        for (servers, forward, director), names in found.items()
+    ]
 
 
 # the difference

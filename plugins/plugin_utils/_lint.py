@@ -22,7 +22,7 @@ from ..module_utils._errors import MAX_LISTED, BadValue, Findings
 from ..module_utils._model import AF_INET, FORWARDS, PROTOCOLS, Server
 from ..module_utils._traffic import Traffic
 from ._marks import marked
-from ._resolve import Inventory, Resolved, resolve
+from ._resolve import Inventory, Resolved, carriers, resolve
 from ._vip_words import HOLD, words_of_vips
 from ._vip_words import VARIABLE as VIP_VARIABLE
 
@@ -99,6 +99,14 @@ CHECKS = {
             "{servers}: a director of the service ({directors}), which balances once more what another director sends "
             "it with forward {forward}",
             "take it out of the servers, use forward nat, or have other directors carry the service",
+        ),
+        Check(
+            "director_gateway",
+            True,
+            "{servers}: forward {forward}, and the default gateway there is {director}, which drops every answer, "
+            "because its source is a VIP of its own",
+            "give the servers another default gateway, or a route by another router for what they send from the VIPs "
+            "(ip rule), or use forward nat",
         ),
         Check(
             "shadowed",
@@ -180,7 +188,8 @@ class Verdict(NamedTuple):
 
 class _Host(NamedTuple):
     """What the inventory tells of a host; it need not tell all. ``gathered`` are the addresses in its facts, VIPs among
-    them; ``blank`` are those of its networks in which none of its addresses is known.
+    them; ``blank`` are those of its networks in which none of its addresses is known; ``gateway`` is the IPv4
+    default gateway in its facts.
     """
 
     addresses: frozenset[bytes]
@@ -188,6 +197,7 @@ class _Host(NamedTuple):
     networks: frozenset[Network]
     blank: frozenset[Network]
     return_via: Sequence[object]
+    gateway: Optional[bytes]
 
 
 class _Service(NamedTuple):
@@ -256,6 +266,7 @@ class _Fleet:
             host = self.hosts[name] = _host(name, inventory.hostvars[name], variables, findings)
             for address in host.addresses | (host.gathered - vips):
                 self.owners.setdefault(address, []).append(name)
+        self.gateways = _directors_as_gateways(carried, self)
 
     def networks(self, name: str, family: int) -> list[Network]:
         """The networks of a host that are known, of one family."""
@@ -293,18 +304,9 @@ def lint(
         if word not in ACCEPTABLE:
             findings.problem(f"{ALLOW_VARIABLE}[{i}]", f"must be one of {', '.join(ACCEPTABLE)}", word)
     resolved = resolve(services, inventory)
-    if directors is None:
-        directors = inventory.groups.get("ipvs_directors", ())
     if backends is None:
         backends = inventory.groups.get("ipvs_backends", ())
-    carried = [
-        _Service(
-            one,
-            tuple(inventory.groups[one.written["directors"]] if "directors" in one.written else directors),
-            marked(one, findings),
-        )
-        for one in resolved
-    ]
+    carried = [_Service(one, carriers(one, inventory, directors), marked(one, findings)) for one in resolved]
     fleet = _Fleet(services, inventory, backends, carried, findings)
     held = _held(carried, inventory, findings)
     findings.raise_problems()
@@ -317,6 +319,18 @@ def lint(
         *_tracked(carried),
     ]
     return _verdict(found, carried, fleet, allow)
+
+
+def addresses_of(hosts: Iterable[str], resolved: Sequence[Resolved], inventory: Inventory) -> dict[bytes, set[str]]:
+    """These hosts by their addresses, as far as the inventory tells; what breaks a rule is left to :func:`lint`."""
+    written = [one.written for one in resolved]
+    variables = {*ADDRESS_VARIABLES, *_address_variables(written), *_address_variables(inventory.pools)}
+    found: dict[bytes, set[str]] = {}
+    for name in hosts:
+        host = _host(name, inventory.hostvars[name], variables, Findings())
+        for address in host.addresses | host.gathered:
+            found.setdefault(address, set()).add(name)
+    return found
 
 
 def _verdict(found: Iterable[_Found], carried: Iterable[_Service], fleet: _Fleet, allow: Sequence[str]) -> Verdict:
@@ -402,7 +416,9 @@ def _host(name: str, known: Mapping[str, Any], variables: Iterable[str], finding
     gathered = frozenset(one.packed for one in facts)
     taken = {network for address in addresses | gathered for network in _holding(networks, address)}
     via = known.get(RETURN_VIA_VARIABLE) or ()
-    return _Host(frozenset(addresses), gathered, frozenset(networks), frozenset(networks - taken), via)
+    route = known.get("ansible_facts", {}).get("default_ipv4")
+    gateway = _packed(route.get("gateway")) if isinstance(route, Mapping) else None
+    return _Host(frozenset(addresses), gathered, frozenset(networks), frozenset(networks - taken), via, gateway)
 
 
 def _packed(value: object) -> Optional[bytes]:
@@ -444,7 +460,7 @@ def _interfaces_of_facts(facts: Mapping[str, Any]) -> Iterator[Interface]:
 def _each(carried: Iterable[_Service], fleet: _Fleet) -> Iterator[_Found]:
     """The checks that one service fails or passes by itself."""
     for service in carried:
-        for check in (_off_subnet, _return_paths, _gateways, _local, _prepared, _unmarked):
+        for check in (_off_subnet, _return_paths, _gateways, _local, _past_gateways, _prepared, _unmarked):
             for name, facts in check(service, fleet):
                 yield _Found(name, service, facts)
 
@@ -509,15 +525,19 @@ def _told(service: _Service, server: Server, fleet: _Fleet) -> bool:
     """Whether the service, or else each of the hosts that get the backend's role, tells a gateway of the server's
     family.
     """
-    stated: list[Sequence[object]]
-    if service.resolved.return_via is not None:
-        stated = [service.resolved.return_via]
-    else:
-        owners = fleet.owners.get(server.key.address, ())
-        backends = [host for host in owners if host in fleet.backends]
-        stated = [fleet.hosts[host].return_via for host in backends or owners]
     size = len(server.key.address)
-    return all(any(packed and len(packed) == size for packed in map(_packed, via)) for via in stated)
+    return all(
+        any(packed and len(packed) == size for packed in map(_packed, via)) for via in _vias(service, server, fleet)
+    )
+
+
+def _vias(service: _Service, server: Server, fleet: _Fleet) -> list[Sequence[object]]:
+    """The addresses of the director as the service states them, or else as each of the hosts of the server does."""
+    if service.resolved.return_via is not None:
+        return [service.resolved.return_via]
+    owners = fleet.owners.get(server.key.address, ())
+    backends = [host for host in owners if host in fleet.backends]
+    return [fleet.hosts[host].return_via for host in backends or owners]
 
 
 def _local(service: _Service, fleet: _Fleet) -> _Facts:
@@ -534,6 +554,45 @@ def _local(service: _Service, fleet: _Fleet) -> _Facts:
         if servers:
             directors = sorted({director for server in servers for director in local[server]})
             yield "localnode", {"servers": _shown(servers), "directors": _some(directors), "forward": forward}
+
+
+def _past_gateways(service: _Service, fleet: _Fleet) -> _Facts:
+    """Of IPv4 a host forwards no packet that comes from an address of its own (fib_frontend.c, fib_validate_source);
+    IPv6 has no such check.
+    """
+    for forward in ("dr", "tun") if service.key.family == AF_INET else ():
+        found: dict[tuple[str, ...], list[Server]] = {}
+        for server in service.servers(forward):
+            owners = fleet.owners.get(server.key.address, ())
+            directors = {one for owner in owners for one in fleet.gateways.get(owner, ())} & {*service.directors}
+            if directors:
+                found.setdefault(tuple(sorted(directors)), []).append(server)
+        for names, servers in found.items():
+            yield "director_gateway", {"servers": _shown(servers), "forward": forward, "director": _some(names)}
+
+
+def _directors_as_gateways(carried: Sequence[_Service], fleet: _Fleet) -> dict[str, set[str]]:
+    """The directors that are the IPv4 default gateway of a host, by host: those of a service with return_path gateway,
+    and those with the address that the host's facts name as its gateway.
+    """
+    addresses: dict[bytes, set[str]] = {}
+    for director in {director for service in carried for director in service.directors}:
+        for address in fleet.hosts[director].addresses | fleet.hosts[director].gathered:
+            addresses.setdefault(address, set()).add(director)
+    found: dict[str, set[str]] = {}
+    for service in carried:
+        for server in service.servers("nat"):
+            path = service.resolved.return_paths[server.key]
+            if path == "gateway" and server.key.family == AF_INET:
+                for owner in fleet.owners.get(server.key.address, ()):
+                    found.setdefault(owner, set()).update(service.directors)
+            elif path in ("route", "policy"):
+                for via in filter(None, map(_packed, itertools.chain(*_vias(service, server, fleet)))):
+                    addresses.setdefault(via, set()).update(service.directors)
+    for name, host in fleet.hosts.items():
+        if host.gateway in addresses:
+            found.setdefault(name, set()).update(addresses[host.gateway] - {name})
+    return found
 
 
 def _unmarked(service: _Service, dummy: _Fleet) -> _Facts:

@@ -112,6 +112,15 @@ def resolve(services: object, inventory: Inventory, director: Optional[str] = No
     return [service for one, service in zip(expanded, resolved) if one.carried]
 
 
+def carriers(one: Resolved, inventory: Inventory, directors: Optional[Sequence[str]]) -> tuple[str, ...]:
+    """The hosts that carry a service: those of its own group, else ``directors``, by default the group
+    ``ipvs_directors``.
+    """
+    if "directors" in one.written:
+        return tuple(inventory.groups[one.written["directors"]])
+    return tuple(inventory.groups.get("ipvs_directors", ()) if directors is None else directors)
+
+
 def _resolved(one: _Expanded, table: _model.Table, findings: Findings) -> Resolved:
     key = _model.parse_key({name: one.plain[name] for name in _KEY_NAMES if name in one.plain}, one.place, findings)
     entry = table[key]  # type: ignore[index]

@@ -204,7 +204,7 @@ def test_all_bad_options_are_told_at_once() -> None:
     with pytest.raises(AnsibleFilterError) as refused:
         plan(WEB, addresses=["x"], return_via=["198.51.100.1", "198.51.100.2"], allow=["everything"])
     assert str(refused.value).split("; ") == [
-        "allow[0]: must be one of arp, gateway, localnode, management_return (got 'everything')",
+        "allow[0]: must be one of arp, director_gateway, gateway, localnode, management_return (got 'everything')",
         "ipvs_backend_addresses[0]: must be an IP address",
         "host names are not resolved (got 'x')",
         "ipvs_backend_return_via[1]: must be the only one of its family (got '198.51.100.2')",
@@ -568,6 +568,55 @@ def test_the_gateway_must_be_the_director_if_it_is_known_else_any() -> None:
     wrong = "return_path gateway needs the director 198.51.100.200 as the ipv4 default gateway, which is 198.51.100.1"
     assert plan(service, **BACK)["problems"] == [f"{wrong} (to accept it, name gateway in ipvs_backend_allow)"]
     assert plan(service, host={"gateways": []})["problems"][0].startswith("return_path gateway needs a director as the")
+
+
+def behind(*services: dict[str, Any], gateway: str = "198.51.100.200", **options: Any) -> dict[str, Any]:
+    """The plan of a backend with this default gateway; director1 is 198.51.100.200 and director2 198.51.100.201."""
+    family = "ipv6" if ":" in gateway else "ipv4"
+    live = [{"family": family, "address": gateway, "interface": "eth0", "protocol": "static"}]
+    hostvars = {
+        "director1": {"ansible_host": "203.0.113.1", "ipvs_networks": ["198.51.100.200/24", "2001:db8:1::200/64"]},
+        "director2": {"ansible_host": "198.51.100.201"},
+    }
+    groups = {"ipvs_directors": ["director1"], "pair2": ["director2"]}
+    host = {**HOST, **DUMMIES, "modules": {"sit": "loaded"}, "gateways": live}
+    return backend_plan(list(services), hostvars=hostvars, groups=groups, host=host, **options)
+
+
+@pytest.mark.parametrize("forward", ["dr", "tun"])
+def test_a_director_as_gateway_drops_the_answers(forward: str) -> None:
+    text = (
+        f"services -t {VIP}:80, -t {VIP}:81: server {RIP}: forward {forward}, and the default gateway there is "
+        "director1 (198.51.100.200), which drops every answer, because its source is a VIP of its own: give the "
+        "servers another default gateway, or a route by another router for what they send from the VIPs (ip rule), "
+        "or use forward nat"
+    )
+    services = [{**WEB, "forward": forward}, {**WEB, "port": 81, "forward": forward}]
+    assert behind(*services)["problems"] == [f"{text} (to accept it, name director_gateway in ipvs_backend_allow)"]
+    accepted = behind(*services, allow=["director_gateway"])
+    assert (accepted["problems"], accepted["warnings"]) == ([], [text])
+    for fine in (behind(*services, gateway="198.51.100.1"), behind({**WEB, "forward": "nat"}), behind()):
+        assert (fine["problems"], fine["warnings"]) == ([], [])
+
+
+def test_a_director_of_ipv6_forwards_what_comes_from_its_own_address() -> None:
+    assert behind(WEB6, gateway="2001:db8:1::200")["problems"] == []
+
+
+def test_only_the_directors_of_the_service_drop_its_answers() -> None:
+    assert behind({**WEB, "directors": "pair2"})["problems"] == []
+    assert behind(WEB, gateway="198.51.100.201")["problems"] == []
+    assert "director2 (198" in behind({**WEB, "directors": "pair2"}, gateway="198.51.100.201")["problems"][0]
+    assert "director2 (198" in behind(WEB, gateway="198.51.100.201", directors=["director2"])["problems"][0]
+
+
+def test_a_way_back_tells_an_address_of_the_director() -> None:
+    floating = {"gateway": "198.51.100.9", "return_via": ["198.51.100.9"]}
+    other = {**NAT, "port": 82, "return_path": "policy"}
+    (problem,) = behind(WEB, other, **floating)["problems"]
+    assert "director1 (198.51.100.9)" in problem
+    assert behind(WEB, **floating)["problems"] == [], "nobody says whose it is"
+    assert behind(WEB, {**other, "directors": "pair2"}, **floating)["problems"] == []
 
 
 REDIRECTABLE = {"return_via": [VIA, VIA6], "return_to": ["203.0.113.0/24", "2001:db8:113::/64"], "allow": ["gateway"]}

@@ -335,6 +335,70 @@ def test_the_address_of_a_network_is_nobodys() -> None:
     assert "of no host in the inventory" in only(verdict, "warnings")
 
 
+# the director as default gateway
+
+
+def behind(gateway: str, **variables: Any) -> dict[str, Any]:
+    """A backend whose facts name its default gateway."""
+    route = {"default_ipv6" if ":" in gateway else "default_ipv4": {"gateway": gateway}}
+    return host("198.51.100.11/24", rip="198.51.100.11", ansible_facts=route, **variables)
+
+
+@pytest.mark.parametrize("forward", ["dr", "tun"])
+def test_a_director_drops_the_answers_of_those_whose_gateway_it_is(forward: str) -> None:
+    service = {**DR, **SERVERS, "forward": forward}
+    text = (
+        f"service {WEB}: server 198.51.100.11: forward {forward}, and the default gateway there is director1, which "
+        "drops every answer, because its source is a VIP of its own"
+    )
+    hosts = fleet(backend1=behind("198.51.100.1"))
+    assert only(lint([service], **hosts), "problems") == refusal("director_gateway", text)
+    assert only(lint([service], **hosts, allow=["director_gateway"]), "warnings") == warning("director_gateway", text)
+
+
+def test_another_gateway_and_other_methods_are_fine() -> None:
+    assert lint([{**DR, **SERVERS}], **fleet(backend1=behind("198.51.100.254"))) == CLEAN
+    assert lint([{**NAT, **SERVERS}], **fleet(backend1=behind("198.51.100.1"))) == CLEAN
+
+
+def test_a_director_of_ipv6_forwards_what_comes_from_its_own_address() -> None:
+    hosts = fleet(
+        director1=host("2001:db8::1/64"),
+        backend1=host(
+            "2001:db8::11/64", rip="2001:db8::11", ansible_facts={"default_ipv6": {"gateway": "2001:db8::1"}}
+        ),
+        backend2=None,
+    )
+    assert lint([{**DR, **SERVERS, "address": "2001:db8::100"}], **hosts) == CLEAN
+
+
+def test_the_gateway_of_another_pair_forwards_the_answers() -> None:
+    hosts = fleet(director2=host("198.51.100.2/24"), backend1=behind("198.51.100.2"))
+    hosts["groups"]["pair1"] = ["director1"]
+    assert lint([{**DR, **SERVERS, "directors": "pair1"}], **hosts) == CLEAN
+    assert "director2" in only(lint([{**DR, **SERVERS}], **{**hosts, "directors": ["director2"]}), "problems")
+
+
+@pytest.mark.parametrize(
+    ("way", "facts"),
+    [
+        ({"return_path": "gateway"}, {}),
+        ({"return_path": "policy", "return_via": ["198.51.100.9"]}, behind("198.51.100.9")),
+        ({"return_path": "policy"}, behind("198.51.100.9", ipvs_backend_return_via=["198.51.100.9"])),
+    ],
+)
+def test_what_another_service_says_of_the_gateway_counts(way: dict[str, Any], facts: dict[str, Any]) -> None:
+    hosts = fleet(
+        director1=host(FAR, ansible_host="203.0.113.9"),
+        backend1={**host("198.51.100.11/24", rip="198.51.100.11"), **facts},
+        backend2=None,
+    )
+    other = {**NAT, **SERVERS, "name": "other", "address": "203.0.113.100", **way}
+    told = lint([{**DR, **SERVERS, "forward": "tun"}, other], **hosts)["problems"]
+    assert [text.split(": ")[2].split(",")[0] for text in told] == ["forward tun"], told
+    assert lint([other], **hosts)["problems"] == []
+
+
 @pytest.mark.parametrize("forward", ["dr", "tun"])
 def test_a_director_is_no_backend_of_its_own_service(forward: str) -> None:
     service = {**DR, "forward": forward, "servers": [{"address": "198.51.100.1"}, {"address": "198.51.100.11"}]}
