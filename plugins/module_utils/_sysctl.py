@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import os
 import re
 import stat
@@ -385,6 +386,13 @@ class Plan(NamedTuple):
         return [running, *([self.dropin.diff] if self.dropin else [])]
 
 
+#: What keeps root from replacing one file of a directory that can be written.
+_HINTS = {
+    errno.EPERM: " (is it immutable? see lsattr)",
+    errno.EBUSY: " (is another file mounted on it?)",
+}
+
+
 class Host:
     """The files of this host: ``/proc/sys``, in the network namespace of this process, and the sysctl.d directories."""
 
@@ -422,52 +430,53 @@ class Host:
 
     @contextlib.contextmanager
     def replacing(self, dropin: Dropin) -> Iterator[None]:
-        """Run the block and, if it succeeds, put in place the drop-in, whose new content is on disk before the block.
+        """Run the block with the drop-in in its place, on disk; if it fails, what was there before is put back.
 
-        So a read-only or full /etc is found before the kernel is changed; a kernel that refuses leaves the old file.
+        So a file that cannot be written or replaced is found before the kernel is changed; a kernel that refuses leaves
+        the old file.
 
         :raises IpvsError: the file cannot be written.
         """
-        full = os.path.join(self.root, dropin.path)
+        self._put(dropin.path, dropin.after)
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(IpvsError):
+                self._put(dropin.path, dropin.before)
+            raise
+
+    def _put(self, path: str, held: Optional[str]) -> None:
+        """Replace the file, whole or not at all, or remove it (``None``). :raises IpvsError: it cannot be done."""
+        full = os.path.join(self.root, path)
         directory, name = os.path.split(full)
         draft = os.path.join(directory, f".{name}.new")
         try:
-            with _told(dropin.path), contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError):
                 os.unlink(draft)
-            if dropin.after is not None:
-                with _told(dropin.path):
-                    os.makedirs(directory, mode=0o755, exist_ok=True)
-                    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-                    with open(os.open(draft, flags, 0o600), "w", encoding="utf-8", errors="surrogateescape") as file:
-                        os.fchmod(file.fileno(), 0o644)
-                        file.write(dropin.after)
-                        file.flush()
-                        os.fsync(file.fileno())
-            yield
-            with _told(dropin.path):
-                if dropin.after is None:
-                    os.unlink(full)
-                else:
-                    os.replace(draft, full)
-                descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                try:
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
+            if held is None:
+                os.unlink(full)
+            else:
+                os.makedirs(directory, mode=0o755, exist_ok=True)
+                descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+                with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
+                    os.fchmod(file.fileno(), 0o644)
+                    file.write(held)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(draft, full)
+            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            if error.errno == errno.EACCES or (error.errno == errno.EPERM and os.geteuid() != 0):
+                raise Forbidden(f"/{path}: may not be written; run the task with become") from None
+            hint = _HINTS.get(error.errno or 0, "")
+            raise IpvsError(f"/{path}: cannot be written: {error.strerror}{hint}") from None
         finally:
             with contextlib.suppress(OSError):
                 os.unlink(draft)
-
-
-@contextlib.contextmanager
-def _told(path: str) -> Iterator[None]:
-    """Tell an operating system's error about the drop-in ``path`` as ours."""
-    try:
-        yield
-    except PermissionError:
-        raise Forbidden(f"/{path}: may not be written; run the task with become") from None
-    except OSError as error:
-        raise IpvsError(f"/{path}: cannot be written: {error.strerror}") from None
 
 
 def examine(plan: Plan, host: Host, check_mode: bool) -> Findings:

@@ -278,7 +278,7 @@ def test_a_dropin_is_replaced_as_a_whole_with_its_mode(tmp_path: Path, umask: in
     old = os.umask(umask)
     try:
         with Host(str(tmp_path)).replacing(Dropin(DROPIN, None, "new\n")):
-            assert not (tmp_path / DROPIN).exists()
+            assert (tmp_path / DROPIN).read_text() == "new\n"
     finally:
         os.umask(old)
     assert (tmp_path / DROPIN).read_text() == "new\n"
@@ -286,13 +286,15 @@ def test_a_dropin_is_replaced_as_a_whole_with_its_mode(tmp_path: Path, umask: in
     assert os.listdir(tmp_path / "etc/sysctl.d") == ["99-zz-x.conf"]
 
 
-def test_a_failure_leaves_the_old_dropin_and_nothing_beside_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", ["old\n", None])
+def test_a_failure_leaves_the_old_dropin_and_nothing_beside_it(tmp_path: Path, before: str | None) -> None:
     (tmp_path / "etc/sysctl.d").mkdir(parents=True)
-    (tmp_path / DROPIN).write_text("old\n")
-    with pytest.raises(BadValue), Host(str(tmp_path)).replacing(Dropin(DROPIN, "old\n", "new\n")):
+    if before is not None:
+        (tmp_path / DROPIN).write_text(before)
+    with pytest.raises(BadValue), Host(str(tmp_path)).replacing(Dropin(DROPIN, before, "new\n")):
         raise BadValue("the kernel said no")
-    assert (tmp_path / DROPIN).read_text() == "old\n"
-    assert os.listdir(tmp_path / "etc/sysctl.d") == ["99-zz-x.conf"]
+    held = {path.name: path.read_text() for path in (tmp_path / "etc/sysctl.d").iterdir()}
+    assert held == ({} if before is None else {"99-zz-x.conf": before})
 
 
 def test_a_draft_that_a_killed_run_left_is_replaced_and_never_followed(tmp_path: Path) -> None:

@@ -236,6 +236,33 @@ def test_an_etc_that_cannot_be_written_is_found_before_the_kernel_is_changed(
     assert (host.written, host.file()) == ([], "old\n")
 
 
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (errno.EBUSY, "Device or resource busy (is another file mounted on it?)"),
+        (errno.EPERM, "Operation not permitted (is it immutable? see lsattr)"),
+    ],
+)
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_a_dropin_that_cannot_be_replaced_is_found_before_the_kernel_is_changed(
+    host: FakeHost, run: Run, monkeypatch: pytest.MonkeyPatch, number: int, message: str, state: str
+) -> None:
+    """As one that is immutable, or has another file mounted on it: its directory can be written."""
+    host.put(DROPIN, "old\n")
+    before = snapshot(host)
+
+    def refuse(path: object, *dummy: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "replace", refuse)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    real = os.unlink
+    monkeypatch.setattr(os, "unlink", lambda path: (refuse if str(path).endswith(".conf") else real)(path))
+    result = run(values={FORWARD: 1}) if state == "present" else run(state="absent")
+    assert (result["failed"], result["msg"]) == (True, f"/{DROPIN}: cannot be written: {message}")
+    assert (snapshot(host), host.written) == (before, [])
+
+
 def test_the_dropin_is_replaced_as_a_whole_and_a_key_that_leaves_keeps_its_running_value(
     host: FakeHost, run: Run
 ) -> None:
