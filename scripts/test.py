@@ -99,6 +99,7 @@ def all_parts() -> list[Part]:
         Part("ruff check", ("ruff", "check", "."), quick=True),
         Part("ruff format", ("ruff", "format", "--check", "."), quick=True),
         Part("mypy", ("mypy",), quick=True),
+        Part("licences", ("reuse", "lint"), quick=True),
         Part("unit", pytest("tests/unit"), quick=True),
         Part("lab unit", pytest("tests/lab", "-m", "not lab"), quick=True),
         Part("ansible-lint", ("ansible-lint", "--offline", "--strict"), quick=True),

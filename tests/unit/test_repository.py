@@ -110,6 +110,33 @@ def own_imports(path: Path) -> set[str]:
     return words & {utility.stem for utility in UTILITIES}
 
 
+class OnceLoader(yaml.SafeLoader):
+    """As Ansible loads YAML where duplicate keys are errors: one that is merged (<<) counts as well."""
+
+
+def once(loader: OnceLoader, node: yaml.MappingNode) -> dict[str, None]:
+    loader.flatten_mapping(node)
+    keys = [str(loader.construct_object(key, deep=True)) for key, dummy in node.value]
+    twice = [key for key in keys if keys.count(key) > 1]
+    if twice:
+        raise yaml.constructor.ConstructorError(None, None, f"given twice: {twice[0]}", node.start_mark)
+    for dummy, value in node.value:
+        loader.construct_object(value, deep=True)
+    return dict.fromkeys(keys)
+
+
+OnceLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, once)
+OnceLoader.add_multi_constructor("!", lambda dummy, suffix, node: suffix)  # !vault, !unsafe
+
+
+def duplicates(text: str) -> list[str]:
+    try:
+        list(yaml.load_all(text, OnceLoader))
+    except yaml.constructor.ConstructorError as error:
+        return [str(error)]
+    return []
+
+
 def text_constant(path: Path, name: str) -> str:
     """The string assigned to *name*, at the top of a file or in a class; empty if there is none."""
     for node in ast.walk(tree(path)):
@@ -261,9 +288,14 @@ def test_role_variables_carry_its_name(role: Path) -> None:
 # Every file
 
 
+# REUSE-IgnoreStart: what is looked for here is no licence of this file
+
+
 def reuse_annotations() -> list[str]:
+    """Patterns of the files whose licence stands in REUSE.toml."""
     table = tomllib.loads((ROOT / "REUSE.toml").read_text())
-    return [pattern for annotation in table["annotations"] for pattern in annotation["path"]]
+    licensed = [annotation for annotation in table["annotations"] if "SPDX-License-Identifier" in annotation]
+    return [pattern for annotation in licensed for pattern in annotation["path"]]
 
 
 def test_every_file_states_its_licence() -> None:
@@ -285,6 +317,30 @@ def test_every_licence_used_has_its_text() -> None:
         for match in re.findall(r"^[^\w]*SPDX-License-Identifier: ([\w.-]+)$", path.read_text(errors="replace"), re.M)
     }
     assert used == {path.stem for path in (ROOT / "LICENSES").glob("*.txt")}
+
+
+# REUSE-IgnoreEnd
+
+
+@pytest.mark.parametrize(
+    "text", ["a: 1\na: 2", "- {a: {b: 1, 'b': 2}}", "a: &x {b: 1}\nc: {<<: *x, b: 2}", "---\n---\n{a: 1, a: 1}"]
+)
+def test_a_duplicate_key_is_found(text: str) -> None:
+    assert duplicates(text) != []
+
+
+def test_no_yaml_gives_a_key_twice() -> None:
+    """Ansible warns of it in each run, or stops (DUPLICATE_YAML_DICT_KEY)."""
+    texts = {
+        str(path.relative_to(ROOT)): path.read_text() for path in tracked_files() if path.suffix in (".yml", ".yaml")
+    }
+    constants = [
+        (f"{path.relative_to(ROOT)} {name}", text_constant(path, name))
+        for path in [*MODULES, *ROOT.glob("plugins/filter/*.py"), *ROOT.glob("plugins/doc_fragments/*.py")]
+        for name in ("DOCUMENTATION", "EXAMPLES", "RETURN")
+    ]
+    found = {name: duplicates(text) for name, text in [*texts.items(), *constants]}
+    assert {name: problems for name, problems in found.items() if problems} == {}
 
 
 def test_shipped_code_uses_no_shell_and_flushes_no_ruleset() -> None:
