@@ -550,7 +550,8 @@ def _weigh(service: Service, servers: Mapping[ServerKey, Server], path: str, fin
         findings.warning(where, "no servers: connections will be refused")
     elif not total:
         findings.warning(where, "every weight is 0: new connections will be refused")
-    if service.flags & FLAG_ONE_PACKET and any(server.forward == _NAT for server in servers.values()):
+    unkept = service.flags & FLAG_ONE_PACKET and not service.engine  # sip finds the service of an answer without one
+    if unkept and any(server.forward == _NAT for server in servers.values()):
         findings.warning(
             where, "one_packet with forward nat: no connection is kept by which answers could be translated"
         )

@@ -6,8 +6,8 @@
 """What services, directors and backends would do to each other, from the inventory alone: pure, before any host is
 touched.
 
-What a single service breaks, the model refuses already; the checks here are about how the parts meet. Each of them is
-an entry of :data:`CHECKS`, which the documentation repeats word for word.
+What a single service breaks, the model refuses already, and what it warns of is told with the rest; the checks here
+are about how the parts meet. Each of them is an entry of :data:`CHECKS`, which the documentation repeats word for word.
 """
 
 from __future__ import annotations
@@ -72,6 +72,13 @@ CHECKS = {
             True,
             "{servers}: in {network} as the VIP is, with return_path none, so the answers go past the director",
             "use return_path snat (the default), route or policy",
+        ),
+        Check(
+            "one_packet",
+            True,
+            "{servers}: forward nat with one_packet, which keeps no connection, so nothing gives the answers the VIP "
+            "as their source again",
+            "use forward dr or tun, or leave out one_packet, or, if nothing is to be answered, use return_path none",
         ),
         Check(
             "no_return_via",
@@ -346,6 +353,7 @@ def _verdict(found: Iterable[_Found], carried: Iterable[_Service], fleet: _Fleet
             warnings.append(text)
         else:
             problems.append(text + (f" (to accept it, name {name} in {ALLOW_VARIABLE})" if check.acceptable else ""))
+    warnings += _single(carried)
     hosts: dict[tuple[str, str], list[str]] = {}
     for what, host in sorted(fleet.unknown):
         hosts.setdefault((what, ", ".join(sorted(fleet.unknown[what, host]))), []).append(host)
@@ -357,6 +365,17 @@ def _verdict(found: Iterable[_Found], carried: Iterable[_Service], fleet: _Fleet
             f"{listed('service', unmarked)} is not known: state it in mark"
         )
     return Verdict(*(_capped(sentences) for sentences in (problems, warnings, not_checked)))
+
+
+def _single(carried: Iterable[_Service]) -> list[str]:
+    """What the model warns of, which is about one service each."""
+    labels: dict[str, list[str]] = {}
+    for service in carried:
+        for warning in service.resolved.warnings:
+            within = warning.path[len(service.resolved.place) + 1 :]
+            inside = warning.path.startswith(f"{service.resolved.place}.")
+            labels.setdefault(str(warning._replace(path=within) if inside else warning), []).append(service.label)
+    return [f"{listed('service', services)}: {text}" for text, services in labels.items()]
 
 
 def _not_checked(what: str, checks: str, names: Sequence[str]) -> str:
@@ -460,7 +479,7 @@ def _interfaces_of_facts(facts: Mapping[str, Any]) -> Iterator[Interface]:
 def _each(carried: Iterable[_Service], fleet: _Fleet) -> Iterator[_Found]:
     """The checks that one service fails or passes by itself."""
     for service in carried:
-        for check in (_off_subnet, _return_paths, _gateways, _local, _past_gateways, _prepared, _unmarked):
+        for check in (_off_subnet, _return_paths, _one_packet, _gateways, _local, _past_gateways, _prepared, _unmarked):
             for name, facts in check(service, fleet):
                 yield _Found(name, service, facts)
 
@@ -507,6 +526,14 @@ def _return_paths(service: _Service, fleet: _Fleet) -> _Facts:
             near.setdefault((check, min(shared)), []).append(server)
     for (check, network), servers in near.items():
         yield check, {"servers": _shown(servers), "network": network}
+
+
+def _one_packet(service: _Service, dummy: _Fleet) -> _Facts:
+    """Only the engine sip finds the service of an answer without its connection (ip_vs_core.c, __ip_vs_rs_conn_out)."""
+    what = service.resolved.entry.service
+    lost = [one for one in service.servers("nat") if service.resolved.return_paths[one.key] != "none"]
+    if lost and what.flags & _model.FLAG_ONE_PACKET and not what.engine:
+        yield "one_packet", {"servers": _shown(lost)}
 
 
 def _gateways(service: _Service, fleet: _Fleet) -> _Facts:

@@ -56,8 +56,8 @@ def given(
 
 class Resolved(NamedTuple):
     """One plain service: as a module takes it, as the model reads it, the return path of each of its NAT servers,
-    the addresses of its director by which answers go back, as written (None: not told); and the service as the
-    inventory has it, and where.
+    the addresses of its director by which answers go back, as written (None: not told); the service as the inventory
+    has it, and where; and what the model warns of, by the places there.
     """
 
     plain: dict[str, Any]
@@ -66,6 +66,7 @@ class Resolved(NamedTuple):
     return_via: Optional[Sequence[str]]
     written: Mapping[str, Any]
     place: str
+    warnings: tuple[Finding, ...]
 
 
 class _Source(NamedTuple):
@@ -107,7 +108,12 @@ def resolve(services: object, inventory: Inventory, director: Optional[str] = No
         told = _as_written(problem, expanded)
         if told not in findings.problems:
             findings.problems.append(told)
-    resolved = [_resolved(one, table, findings) for one in expanded] if not findings.problems else []
+    warnings: dict[int, list[Finding]] = {}
+    for warning in parsed.warnings:
+        warnings.setdefault(int(_PLACE.match(warning.path)[1]), []).append(_as_written(warning, expanded))  # type: ignore[index]
+    resolved: list[Resolved] = []
+    for i, one in enumerate(expanded if not findings.problems else ()):
+        resolved.append(_resolved(one, table, warnings.get(i, ()), findings))
     findings.raise_problems()
     return [service for one, service in zip(expanded, resolved) if one.carried]
 
@@ -121,7 +127,7 @@ def carriers(one: Resolved, inventory: Inventory, directors: Optional[Sequence[s
     return tuple(inventory.groups.get("ipvs_directors", ()) if directors is None else directors)
 
 
-def _resolved(one: _Expanded, table: _model.Table, findings: Findings) -> Resolved:
+def _resolved(one: _Expanded, table: _model.Table, warnings: Sequence[Finding], findings: Findings) -> Resolved:
     key = _model.parse_key({name: one.plain[name] for name in _KEY_NAMES if name in one.plain}, one.place, findings)
     entry = table[key]  # type: ignore[index]
     paths = {}
@@ -132,7 +138,7 @@ def _resolved(one: _Expanded, table: _model.Table, findings: Findings) -> Resolv
             paths[server.key] = written.get("return_path", one.return_path)
         elif "return_path" in written:
             findings.problem(f"{source.place}.return_path", "is only for forward nat", written["return_path"])
-    return Resolved(one.plain, entry, paths, one.return_via, one.written, one.place)
+    return Resolved(one.plain, entry, paths, one.return_via, one.written, one.place, tuple(warnings))
 
 
 def _identity(plain: Mapping[str, Any]) -> dict[str, Any]:

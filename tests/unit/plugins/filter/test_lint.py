@@ -92,7 +92,7 @@ def test_a_director_reaches_itself() -> None:
     service = {**DR, "servers": [{"address": "198.51.100.1"}]}
     assert "a director of the service" in only(lint([service], **hosts), "problems")
     for forward in ("dr", "tun", "nat"):
-        assert lint([{**DR, "forward": forward, "servers": [{"address": "127.0.0.1"}]}], **hosts) == CLEAN
+        assert lint([{**DR, "forward": forward, "servers": [{"address": "127.0.0.1"}]}], **hosts)["problems"] == []
 
 
 def test_networks_that_nobody_states_are_not_checked() -> None:
@@ -326,7 +326,8 @@ def test_an_address_shared_by_all_hosts_of_a_lab_is_nobodys() -> None:
     hosts = fleet()
     for variables in hosts["hostvars"].values():
         variables["ansible_host"] = "127.0.0.1"
-    assert lint([{**DR, **SERVERS}, {**NAT, **SERVERS, "address": "127.0.0.1"}], **hosts) == CLEAN
+    verdict = lint([{**DR, **SERVERS}, {**NAT, **SERVERS, "address": "127.0.0.1"}], **hosts)
+    assert "a loopback address serves this host alone" in only(verdict, "warnings")
 
 
 def test_the_address_of_a_network_is_nobodys() -> None:
@@ -749,6 +750,65 @@ def test_a_host_is_known_by_its_list_of_addresses_and_by_its_name() -> None:
     assert lint([{**DR, "servers": servers}], **hosts) == CLEAN
 
 
+# what is about one service
+
+
+UDP = {**NAT, "protocol": "udp", "one_packet": True, "servers": [{"address": "198.51.100.11"}]}
+
+
+@pytest.mark.parametrize(
+    "way", [{}, {"return_path": "gateway"}, {"return_path": "policy", "return_via": ["203.0.113.1"]}]
+)
+def test_one_packet_by_nat_is_never_answered(way: dict[str, Any]) -> None:
+    text = (
+        f"service {WEB.replace('-t', '-u')}: server 198.51.100.11: forward nat with one_packet, which keeps no "
+        "connection, so nothing gives the answers the VIP as their source again"
+    )
+    hosts = fleet(director1=host(FAR), backend1=host(FAR, rip="198.51.100.11"))
+    assert lint([{**UDP, **way}], **hosts)["problems"] == [refusal("one_packet", text)]
+    assert warning("one_packet", text) in lint([{**UDP, **way}], **hosts, allow=["one_packet"])["warnings"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"forward": "dr"},
+        {"forward": "tun"},
+        {"one_packet": False},
+        {"return_path": "none"},
+        {"persistence_engine": "sip", "persistence_timeout": 60},
+    ],
+)
+def test_one_packet_where_answers_need_no_connection_is_fine(change: dict[str, Any]) -> None:
+    hosts = fleet(director1=host("198.51.100.1/24"), backend1=host(LAN, FAR, rip="198.51.100.11"))
+    assert lint([{**UDP, **change}], **hosts, allow=["no_return_path"])["problems"] == []
+
+
+def test_what_the_model_warns_of_is_told_by_service() -> None:
+    idle = {"servers": [{"address": "198.51.100.11", "weight": 0}]}
+    weighed = fleet(backend1=host("198.51.100.11/24", rip="198.51.100.11", weight=65536))
+    pooled = {**DR, "port": 3, "name": "pooled", "pool": "some"}
+    services = [
+        {**DR, **idle},
+        {**DR, **idle, "port": 1, "name": "other"},
+        {**DR, "port": 2, "name": "none"},
+        pooled,
+        {**DR, "port": 4, "name": "heavy", "servers_from": {**SERVERS["servers_from"], "weight": "weight"}},
+    ]
+    weighed["hostvars"]["backend2"]["weight"] = 1
+    pools = {"some": {"servers": [{"address": "127.0.0.1"}]}}
+    verdict = lint(services, **weighed, pools=pools)
+    assert verdict["problems"] == []
+    assert [text.split(": ", 2)[:2] for text in verdict["warnings"]] == [
+        [f"services {WEB}, other (-t 198.51.100.100:1)", "servers"],
+        ["service none (-t 198.51.100.100:2)", "servers"],
+        ["service pooled (-t 198.51.100.100:3)", "pools.some.servers[0].address"],
+        ["service heavy (-t 198.51.100.100:4)", "servers_from[backend1].weight"],
+    ]
+    assert verdict["warnings"][0].endswith(": servers: every weight is 0: new connections will be refused")
+    assert verdict["warnings"][3].endswith("(got 65536)")
+
+
 # the sentences
 
 
@@ -842,7 +902,7 @@ def test_every_sentence_names_services_and_way_out(inventory: dict[str, Any]) ->
     remedies = tuple(check.remedy for check in CHECKS.values())
     for text in verdict["problems"] + verdict["warnings"]:
         assert text.startswith(("service s", "services s"))
-        assert any(remedy in text for remedy in remedies)
+        assert any(remedy in text for remedy in remedies) or ": servers: no servers: " in text
     assert all(text.startswith("not checked: ") and "ipvs_networks" in text for text in verdict["not_checked"])
 
 

@@ -600,6 +600,17 @@ def test_broken_rules_of_lists_are_told(services: Any, problems: list[str]) -> N
                 "servers: one_packet with forward nat: no connection is kept by which answers could be translated",
             ],
         ),
+        (
+            {
+                **VIP,
+                "protocol": "udp",
+                "one_packet": True,
+                "persistence_timeout": 60,
+                "persistence_engine": "sip",
+                "servers": [{**RIP, "forward": "nat"}],
+            },
+            [],
+        ),
     ],
 )
 def test_what_is_legal_but_unwise_warns(service: dict[str, Any], warnings: list[str]) -> None:
