@@ -17,8 +17,10 @@ description:
   - Servers are those of C(servers), then one per host of C(servers_from) in the inventory's order, then those of
     C(pool). C(servers_from) has the keys C(group), C(address), C(port) and C(weight); the latter three name variables
     of the hosts, and only C(address) is required. A host without the variable is an error, never a server less.
-  - C(directors), the group of the directors that carry the service, C(return_path), C(return_via) and C(mark) are taken
-    out.
+  - C(directors), the group of the directors that carry the service, C(return_path), C(return_via), C(prepared) and
+    C(mark) are taken out. C(return_path) and C(prepared) may stand in a service, for all its servers, or in a server.
+  - C(prepared), V(role) or V(elsewhere), tells who prepares the host of a server. Of V(elsewhere)
+    P(l4lb.ipvs.lint#filter) does not ask that the host be a backend.
   - The result is checked as a whole; every problem is told at once, at the place where it was written.
 positional: _input
 extends_documentation_fragment:

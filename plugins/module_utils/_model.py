@@ -59,7 +59,17 @@ MH_SLOTS = 4093  # CONFIG_IP_VS_MH_TAB_INDEX=12
 MAX_SERVICES = 100_000
 MAX_SERVERS = 100_000
 
-INVENTORY_KEYS = ("servers_from", "addresses", "ports", "pool", "directors", "return_path", "return_via", "mark")
+INVENTORY_KEYS = (
+    "servers_from",
+    "addresses",
+    "ports",
+    "pool",
+    "directors",
+    "return_path",
+    "return_via",
+    "prepared",
+    "mark",
+)
 
 
 class ServiceKey(NamedTuple):

@@ -159,13 +159,14 @@ CHECKS = {
             "foreign_server",
             False,
             "{servers}: of no host in the inventory, so nothing is prepared there",
-            "add the hosts with these addresses in ipvs_address or ipvs_backend_addresses, or prepare them by hand",
+            "add the hosts with these addresses in ipvs_address or ipvs_backend_addresses, or prepare them by hand, "
+            "and say so by prepared elsewhere",
         ),
         Check(
             "no_backend",
             False,
             "{servers}: of no host among the backends, so nothing is prepared there",
-            "add the hosts to the group ipvs_backends, or prepare them by hand",
+            "add the hosts to the group ipvs_backends, or prepare them by hand, and say so by prepared elsewhere",
         ),
         Check(
             "leaving_backend",
@@ -637,9 +638,10 @@ def _prepared(service: _Service, fleet: _Fleet) -> _Facts:
     for server in service.servers("nat", "dr", "tun"):
         owners = set(fleet.owners.get(server.key.address, ()))
         needs = service.resolved.return_paths.get(server.key) not in ("snat", "none")
-        if not owners and (needs or fleet.backends):
+        elsewhere = server.key in service.resolved.elsewhere
+        if not owners and (needs or fleet.backends) and not elsewhere:
             foreign.append(server)
-        elif owners and needs and not owners & {*fleet.backends, *service.directors}:
+        elif owners and needs and not owners & {*fleet.backends, *service.directors} and not elsewhere:
             others.append(server)
         elif needs and owners & fleet.leaving:
             leaving.append(server)

@@ -25,7 +25,13 @@ RETURN_PATHS = ("snat", "gateway", "route", "policy", "none")
 DEFAULT_RETURN_PATH = "snat"
 MAX_EXPANSION = 100_000
 
-_return_path = _values.choice(*RETURN_PATHS)
+#: Who prepares the host of a server.
+PREPARED = ("role", "elsewhere")
+#: What the inventory says of each server, for all servers of a service or for one, and the word where nothing is said.
+_SAID = {
+    "return_path": (_values.choice(*RETURN_PATHS), DEFAULT_RETURN_PATH),
+    "prepared": (_values.choice(*PREPARED), "role"),
+}
 _FROM_FIELDS = (
     Field("group", _values.text, required=True),
     Field("address", _values.text, required=True),
@@ -56,13 +62,14 @@ def given(
 
 class Resolved(NamedTuple):
     """One plain service: as a module takes it, as the model reads it, the return path of each of its NAT servers,
-    the addresses of its director by which answers go back, as written (None: not told); the service as the inventory
-    has it, and where; and what the model warns of, by the places there.
+    those that are prepared elsewhere, the addresses of its director by which answers go back, as written (None: not
+    told); the service as the inventory has it, and where; and what the model warns of, by the places there.
     """
 
     plain: dict[str, Any]
     entry: Entry
     return_paths: dict[ServerKey, str]
+    elsewhere: frozenset[ServerKey]
     return_via: Optional[Sequence[str]]
     written: Mapping[str, Any]
     place: str
@@ -82,7 +89,7 @@ class _Expanded(NamedTuple):
     plain: dict[str, Any]
     place: str
     sources: list[_Source]
-    return_path: str
+    said: Mapping[str, str]
     return_via: Optional[Sequence[str]]
     carried: bool
     written: Mapping[str, Any]
@@ -130,15 +137,19 @@ def carriers(one: Resolved, inventory: Inventory, directors: Optional[Sequence[s
 def _resolved(one: _Expanded, table: _model.Table, warnings: Sequence[Finding], findings: Findings) -> Resolved:
     key = _model.parse_key({name: one.plain[name] for name in _KEY_NAMES if name in one.plain}, one.place, findings)
     entry = table[key]  # type: ignore[index]
-    paths = {}
+    paths, elsewhere = {}, set()
     for source, plain in zip(one.sources, one.plain["servers"]):
         written = source.written if isinstance(source.written, Mapping) else {}
         server = entry.servers[_model.make_server_key(entry.service.key, _identity(plain))]
+        if written.get("prepared", one.said["prepared"]) == "elsewhere":
+            elsewhere.add(server.key)
         if server.forward == FORWARDS["nat"]:
-            paths[server.key] = written.get("return_path", one.return_path)
+            paths[server.key] = written.get("return_path", one.said["return_path"])
         elif "return_path" in written:
             findings.problem(f"{source.place}.return_path", "is only for forward nat", written["return_path"])
-    return Resolved(one.plain, entry, paths, one.return_via, one.written, one.place, tuple(warnings))
+    return Resolved(
+        one.plain, entry, paths, frozenset(elsewhere), one.return_via, one.written, one.place, tuple(warnings)
+    )
 
 
 def _identity(plain: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,7 +173,7 @@ def _expand(
     if "directors" in item:
         hosts = _group(item["directors"], f"{path}.directors", inventory, findings)
         carried = director is None or director in hosts
-    return_path = _checked(item, "return_path", path, findings) or DEFAULT_RETURN_PATH
+    said = {name: _checked(item, name, path, findings) or word for name, (dummy, word) in _SAID.items()}
     return_via = item.get("return_via")
     if return_via is not None:
         one_of_each_family(return_via, f"{path}.return_via", findings)
@@ -170,13 +181,14 @@ def _expand(
     servers: list[object] = []
     for source in sources:
         if isinstance(source.written, Mapping):
-            _checked(source.written, "return_path", source.place, findings)
-            servers.append({name: value for name, value in source.written.items() if name != "return_path"})
+            for name in _SAID:
+                _checked(source.written, name, source.place, findings)
+            servers.append({name: value for name, value in source.written.items() if name not in _SAID})
         else:
             servers.append(source.written)
     kept = {name: value for name, value in item.items() if name not in _model.INVENTORY_KEYS}
     return [
-        _Expanded({**kept, **identity, "servers": servers}, path, sources, return_path, return_via, carried, item)
+        _Expanded({**kept, **identity, "servers": servers}, path, sources, said, return_via, carried, item)
         for identity in _identities(item, path, findings)
     ]
 
@@ -185,7 +197,7 @@ def _checked(written: Mapping[str, Any], name: str, path: str, findings: Finding
     if name not in written:
         return None
     try:
-        return str(_return_path(written[name]))
+        return str(_SAID[name][0](written[name]))
     except BadValue as error:
         findings.problem(f"{path}.{name}", str(error), written[name])
         return None

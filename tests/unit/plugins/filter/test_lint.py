@@ -710,6 +710,20 @@ def test_a_server_of_no_host_is_told(forward: str) -> None:
     assert only(lint([service], **fleet()), "warnings") == warning("foreign_server", text)
 
 
+@pytest.mark.parametrize("check", ["foreign_server", "no_backend"])
+def test_a_server_that_is_prepared_elsewhere_is_not_told(check: str) -> None:
+    hosts = fleet(other=host(ipvs_address="198.51.100.13"))
+    address = {"foreign_server": "198.51.100.99", "no_backend": "198.51.100.13"}[check]
+    server = {"address": address}
+    told = only(lint([{**DR, "servers": [server]}], **hosts), "warnings")
+    assert told.endswith(CHECKS[check].remedy)
+    said = {"prepared": "elsewhere"}
+    assert lint([{**DR, "servers": [{**server, **said}]}], **hosts) == CLEAN
+    assert lint([{**DR, "pool": "pods"}], **hosts, pools={"pods": {"servers": [{**server, **said}]}}) == CLEAN
+    assert lint([{**DR, **said, "servers": [server]}], **hosts) == CLEAN
+    assert lint([{**DR, **said, "servers": [{**server, "prepared": "role"}]}], **hosts)["warnings"] == [told]
+
+
 def test_a_backend_that_is_to_be_none_any_more_is_no_server() -> None:
     hosts = fleet(backend1=host("198.51.100.11/24", ipvs_backend_state="absent"))
     text = (

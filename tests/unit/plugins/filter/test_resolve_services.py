@@ -102,8 +102,9 @@ def test_what_only_the_inventory_knows_is_taken_out() -> None:
         "forward": "nat",
         "mark": {"ports": [80]},
         "return_path": "gateway",
+        "prepared": "role",
         "directors": "pair_a",
-        "servers": [{"address": "198.51.100.21", "return_path": "none"}],
+        "servers": [{"address": "198.51.100.21", "return_path": "none", "prepared": "elsewhere"}],
     }
     assert resolve_services([service], **INVENTORY) == [
         {"fwmark": 7, "family": "ipv4", "forward": "nat", "servers": [{"address": "198.51.100.21"}]}
@@ -124,6 +125,11 @@ def test_what_only_the_inventory_knows_is_taken_out() -> None:
         ({**WEB, "directors": "pair_c"}, "services[0].directors: no such group in the inventory (got 'pair_c')"),
         ({**WEB, "pool": "x"}, "services[0].pool: no such pool; known: pool (got 'x')"),
         ({**WEB, "pool": "pool"}, "pools.pool.server: unknown key; known: servers, servers_from"),
+        ({**WEB, "prepared": True}, "services[0].prepared: must be one of role, elsewhere (got True)"),
+        (
+            {**WEB, "servers": [{**SERVER, "prepared": "no"}]},
+            "services[0].servers[0].prepared: must be one of role, elsewhere (got 'no')",
+        ),
         ({**WEB, "return_path": "nat"}, "services[0].return_path: must be one of snat, gateway, route, policy, none"),
         ({**WEB, "servers_from": {"group": "web"}}, "services[0].servers_from.address: is required"),
         ({**WEB, "servers_from": "web"}, "services[0].servers_from: must be a dict (got 'web')"),
