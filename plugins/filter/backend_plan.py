@@ -85,6 +85,13 @@ options:
     elements: str
     choices: [arp, director_gateway, gateway, localnode, management_return]
     default: []
+  invalid:
+    description:
+      - What comes of invalid input, V(raise) an error, or V(return) a result that has C(problems), no C(warnings), and
+        C(invalid).
+    type: str
+    choices: [raise, return]
+    default: raise
 seealso:
   - plugin: l4lb.ipvs.resolve_services
     plugin_type: filter
@@ -111,11 +118,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional
 
 from ..plugin_utils import _backend
-from ..plugin_utils._filter import tells_invalid_input
+from ..plugin_utils._filter import returns_invalid_input
 from ..plugin_utils._resolve import given, resolve
 
 
-@tells_invalid_input
+@returns_invalid_input
 def backend_plan(
     services: object,
     hostvars: Mapping[str, Mapping[str, Any]],

@@ -69,6 +69,13 @@ options:
   connection:
     description: The C(address) and C(port) at which the controller reaches the host, besides those that the host tells.
     type: dict
+  invalid:
+    description:
+      - What comes of invalid input, V(raise) an error, or V(return) a result that has C(problems), no C(warnings), and
+        C(invalid).
+    type: str
+    choices: [raise, return]
+    default: raise
 """
 
 EXAMPLES = r"""
@@ -90,10 +97,10 @@ _value:
 from typing import Any, Callable
 
 from ..plugin_utils import _director
-from ..plugin_utils._filter import tells_invalid_input
+from ..plugin_utils._filter import returns_invalid_input
 
 
-@tells_invalid_input
+@returns_invalid_input
 def director_plan(services: object, **options: Any) -> dict[str, Any]:
     """The filter of this name; see DOCUMENTATION."""
     return _director.director_plan(services, **options)

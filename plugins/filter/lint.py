@@ -41,6 +41,21 @@ options:
     type: list
     elements: str
     default: []
+  batch:
+    description:
+      - The hosts that are about to be changed. If one of the hosts has an earlier verdict in its variable
+        C(__ipvs_lint), and that knew the same of all these hosts, it is returned again, without what it said already.
+      - With it the verdict has C(known), what it took for known of each host, in short.
+    type: list
+    elements: str
+    default: []
+  invalid:
+    description:
+      - What comes of invalid input, V(raise) an error, or V(return) a result that has C(problems), no C(warnings), and
+        C(invalid).
+    type: str
+    choices: [raise, return]
+    default: raise
 seealso:
   - plugin: l4lb.ipvs.resolve_services
     plugin_type: filter
@@ -67,11 +82,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional
 
 from ..plugin_utils import _lint
-from ..plugin_utils._filter import tells_invalid_input
+from ..plugin_utils._filter import returns_invalid_input
 from ..plugin_utils._resolve import given
 
 
-@tells_invalid_input
+@returns_invalid_input
 def lint(
     services: object,
     hostvars: Mapping[str, Mapping[str, Any]],
@@ -80,9 +95,11 @@ def lint(
     directors: Optional[Sequence[str]] = None,
     backends: Optional[Sequence[str]] = None,
     allow: Sequence[str] = (),
-) -> dict[str, list[str]]:
+    batch: Sequence[str] = (),
+) -> dict[str, Any]:
     """The filter of this name; see DOCUMENTATION."""
-    return _lint.lint(services, given(hostvars, groups, pools), directors, backends, allow)._asdict()
+    verdict = _lint.lint(services, given(hostvars, groups, pools), directors, backends, allow, batch)._asdict()
+    return verdict if batch else {name: told for name, told in verdict.items() if name != "known"}
 
 
 class FilterModule:

@@ -26,3 +26,22 @@ def tells_invalid_input(function: Callable[..., Any]) -> Callable[..., Any]:
             raise AnsibleFilterError(str(error)) from error
 
     return told
+
+
+def returns_invalid_input(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The filter ``function``, which judges, with its invalid input among its problems if ``invalid`` is ``return``:
+    an error in a template is reported by ansible-core four times over, with the origin of each level.
+    """
+    raising = tells_invalid_input(function)
+
+    @functools.wraps(function)
+    def judged(*args: Any, invalid: str = "raise", **options: Any) -> Any:
+        if invalid == "raise":
+            return raising(*args, **options)
+        try:
+            return function(*args, **options)
+        except InvalidInput as error:
+            problems = error.details.get("problems", [str(error)])
+            return {"problems": problems, "warnings": [], "not_checked": [], "invalid": True}
+
+    return judged

@@ -24,7 +24,7 @@ class Variables(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._read:
-            self._read[name] = _decrypted(self._given[name])
+            self._read[name] = plain(self._given[name])
         return self._read[name]
 
     def __contains__(self, name: object) -> bool:
@@ -56,12 +56,12 @@ class Hostvars(Mapping[str, Variables]):
         return len(self._given)
 
 
-def _decrypted(value: Any) -> Any:
-    """A value of the vault is its text: before ansible-core 2.19 it is an object that only ``str`` decrypts."""
-    if getattr(value, "__ENCRYPTED__", False):
-        return str(value)
-    if isinstance(value, list):
-        return [_decrypted(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _decrypted(item) for key, item in value.items()}
-    return value
+def plain(value: Any) -> Any:
+    """A value without what Ansible keeps in it: templates that are rendered when they are read, and texts that are
+    decrypted by ``str`` alone (ansible-core 2.18).
+    """
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return str(value) if getattr(value, "__ENCRYPTED__", False) else value

@@ -12,17 +12,21 @@ are about how the parts meet. Each of them is an entry of :data:`CHECKS`, which 
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import itertools
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Optional, Union
 
 from ..module_utils import _model, _traffic, _values
-from ..module_utils._errors import MAX_LISTED, BadValue, Findings
+from ..module_utils._errors import MAX_LISTED, BadValue, Findings, InvalidInput
 from ..module_utils._model import AF_INET, FORWARDS, PROTOCOLS, Server
 from ..module_utils._traffic import Traffic
+from ._hostvars import plain
 from ._marks import marked
-from ._resolve import Inventory, Resolved, carriers, resolve
+from ._resolve import Inventory, Resolved, carriers, one_of_each_family, resolve
+from ._role_variables import Given, check_names
 from ._vip_words import HOLD, words_of_vips
 from ._vip_words import VARIABLE as VIP_VARIABLE
 
@@ -36,6 +40,14 @@ NETWORKS_VARIABLE = "ipvs_networks"
 STATE_VARIABLE = "ipvs_backend_state"
 RETURN_VIA_VARIABLE = "ipvs_backend_return_via"
 ALLOW_VARIABLE = "ipvs_lint_allow"
+#: What a director does, where it was given something else than the others.
+DIRECTOR_STATE_VARIABLE = "ipvs_director_state"
+SERVICES_VARIABLE = "ipvs_director_services"
+POOLS_VARIABLE = "ipvs_director_pools"
+SOURCE_VARIABLE = "ipvs_director_snat_source"
+DIRECTOR_ALLOW_VARIABLE = "ipvs_director_lint_allow"
+#: The fact with the verdict, on the hosts of the batch that asked for it.
+VERDICT_FACT = "__ipvs_lint"
 #: What the variable tells of hosts, where nobody tells it otherwise.
 _UNKNOWN = {
     "networks": "the networks of {hosts} are not known: state them",
@@ -187,11 +199,14 @@ ACCEPTABLE = tuple(check.name for check in CHECKS.values() if check.problem and 
 
 
 class Verdict(NamedTuple):
-    """What was found: sentences, each naming the services and the way out."""
+    """What was found: sentences, each naming the services and the way out; and what was taken for known of the hosts
+    that were asked for, as digests.
+    """
 
     problems: list[str]
     warnings: list[str]
     not_checked: list[str]
+    known: dict[str, str]
 
 
 class _Host(NamedTuple):
@@ -254,15 +269,16 @@ class _Fleet:
 
     def __init__(
         self,
-        services: object,
-        inventory: Inventory,
-        backends: Iterable[str],
         carried: Sequence[_Service],
+        own: Iterable[_Own],
+        given: Mapping[str, Mapping[str, Any]],
+        backends: Iterable[str],
         findings: Findings,
     ) -> None:
-        variables = {*ADDRESS_VARIABLES, *_address_variables(services), *_address_variables(inventory.pools)}
+        sources = {id(content): content for one in own for content in (one.services, one.pools)}
+        variables = {*ADDRESS_VARIABLES, *itertools.chain(*map(_address_variables, sources.values()))}
         self.backends = frozenset(backends)
-        self.leaving = {name for name in self.backends if inventory.hostvars[name].get(STATE_VARIABLE) == "absent"}
+        self.leaving = {name for name in self.backends if given[name].get(STATE_VARIABLE) == "absent"}
         self.hosts: dict[str, _Host] = {}
         self.owners: dict[bytes, list[str]] = {}
         #: What could not be checked, by what is not known and of which host.
@@ -270,8 +286,8 @@ class _Fleet:
         vips = {vip for one in carried for vip in one.vips}
         carriers = (director for one in carried for director in one.directors)
         # an implicit localhost is among the variables, but not among their names
-        for name in dict.fromkeys([*inventory.hostvars, *self.backends, *carriers]):
-            host = self.hosts[name] = _host(name, inventory.hostvars[name], variables, findings)
+        for name in dict.fromkeys([*given, *self.backends, *carriers]):
+            host = self.hosts[name] = _host(name, given[name], variables, findings)
             for address in host.addresses | (host.gathered - vips):
                 self.owners.setdefault(address, []).append(name)
         self.gateways = _directors_as_gateways(carried, self)
@@ -297,26 +313,47 @@ def lint(
     directors: Optional[Sequence[str]] = None,
     backends: Optional[Sequence[str]] = None,
     allow: Sequence[str] = (),
+    batch: Sequence[str] = (),
 ) -> Verdict:
     """Everything that services, directors and backends would do to each other.
 
     ``directors`` carry the services that name no group of their own, by default the group ``ipvs_directors``;
     ``backends`` are the hosts that get the backend's role, by default the group ``ipvs_backends``. ``allow`` names the
-    checks whose problems are to be warnings.
+    checks whose problems are to be warnings. Services, pools and ``allow`` are those of every director that has no
+    others, published by its role or as variables of its own.
 
-    :raises InvalidInput: the services, the networks of a host, what a director says of its VIPs or ``allow`` break a
-        rule.
+    ``batch`` are the hosts that ask. An earlier verdict that knew the same of them is returned as it is, but for what
+    it said already.
+
+    :raises InvalidInput: the services, the networks of a host, what a director says of its VIPs, the name of a role's
+        variable or ``allow`` break a rule.
     """
     findings = Findings()
-    for i, word in enumerate(allow):
-        if word not in ACCEPTABLE:
-            findings.problem(f"{ALLOW_VARIABLE}[{i}]", f"must be one of {', '.join(ACCEPTABLE)}", word)
-    resolved = resolve(services, inventory)
+    if directors is None:
+        directors = inventory.groups.get("ipvs_directors", ())
     if backends is None:
         backends = inventory.groups.get("ipvs_backends", ())
-    carried = [_Service(one, carriers(one, inventory, directors), marked(one, findings)) for one in resolved]
-    fleet = _Fleet(services, inventory, backends, carried, findings)
-    held = _held(carried, inventory, findings)
+    given = Given(inventory.hostvars)
+    written = plain(services), plain(inventory.pools)
+    common = _Own(*written, allow, True, _digest(*written))
+    own = {name: _own(given[name], common) for name in _carriers(common, inventory, directors)}
+    hosts = list(dict.fromkeys([*own, *backends, *batch]))
+    known = {name: _known(given[name], own.get(name, common)) for name in hosts} if batch else {}
+    for name in hosts:
+        earlier = inventory.hostvars[name].get(VERDICT_FACT)
+        if known and earlier and all(earlier.get("known", {}).get(host) == known[host] for host in batch):
+            return Verdict(earlier["problems"], [], [], earlier["known"])
+    check_names(hosts, given, findings)
+    _check_allowed(own, common, findings)
+    for name in own:
+        one_of_each_family(given[name].get(SOURCE_VARIABLE, ()), f"hostvars.{name}.{SOURCE_VARIABLE}", findings)
+    try:
+        carried = _carried(common, own, inventory, directors, findings)
+    except InvalidInput as error:
+        problems = [*Findings.listed(findings.problems), *error.details["problems"]]
+        raise InvalidInput("; ".join(problems), problems=problems) from error
+    fleet = _Fleet(carried, [common, *own.values()], given, backends, findings)
+    held = _held(carried, given, findings)
     findings.raise_problems()
     found = [
         *_each(carried, fleet),
@@ -326,7 +363,7 @@ def lint(
         *_overlaps(carried),
         *_tracked(carried),
     ]
-    return _verdict(found, carried, fleet, allow)
+    return _verdict(found, carried, fleet, own, allow)._replace(known=known)
 
 
 def addresses_of(hosts: Iterable[str], resolved: Sequence[Resolved], inventory: Inventory) -> dict[bytes, set[str]]:
@@ -341,16 +378,124 @@ def addresses_of(hosts: Iterable[str], resolved: Sequence[Resolved], inventory: 
     return found
 
 
-def _verdict(found: Iterable[_Found], carried: Iterable[_Service], fleet: _Fleet, allow: Sequence[str]) -> Verdict:
-    """The findings as sentences, one for all services with the same."""
-    labels: dict[tuple[str, str], list[str]] = {}
+# what each director does
+
+
+class _Own(NamedTuple):
+    """What a director gives its role: the services, the pools that they name, the checks that it accepts, and whether
+    it is to be there. ``source`` is the same for the same services and pools.
+    """
+
+    services: object
+    pools: Mapping[str, Any]
+    allow: Sequence[str]
+    present: bool
+    source: str
+
+
+def _own(given: Mapping[str, Any], common: _Own) -> _Own:
+    services, pools = given.get(SERVICES_VARIABLE, common.services), given.get(POOLS_VARIABLE, common.pools)
+    same = services is common.services and pools is common.pools
+    return _Own(
+        services,
+        pools,
+        given.get(DIRECTOR_ALLOW_VARIABLE, common.allow),
+        given.get(DIRECTOR_STATE_VARIABLE, "present") != "absent",
+        common.source if same else _digest(services, pools),
+    )
+
+
+def _digest(*values: object) -> str:
+    """A short text that is the same for the same values."""
+    return hashlib.sha256(json.dumps(values, default=str, skipkeys=True).encode()).hexdigest()
+
+
+def _known(given: Mapping[str, Any], own: _Own) -> str:
+    """What a verdict takes for known of a host, in short. A role publishes its defaults too."""
+    words = {STATE_VARIABLE: "present", DIRECTOR_STATE_VARIABLE: "present", VIP_VARIABLE: HOLD}
+    lists = (*ADDRESS_VARIABLES, NETWORKS_VARIABLE, RETURN_VIA_VARIABLE)
+    return _digest(
+        *(own.source, own.allow),
+        [given.get(name, default) for name, default in words.items()],
+        [given.get(name) or None for name in lists],
+        sorted(map(str, _interfaces_of_facts(given.get("ansible_facts", {})))),
+        given.get("ansible_facts", {}).get("default_ipv4"),
+    )
+
+
+def _carriers(common: _Own, inventory: Inventory, directors: Iterable[str]) -> dict[str, None]:
+    """The hosts that may carry services: the directors, and those of the groups that services name."""
+    services = common.services if isinstance(common.services, list) else []
+    groups = [one.get("directors") for one in services if isinstance(one, Mapping)]
+    named = [inventory.groups[group] for group in groups if isinstance(group, str) and group in inventory.groups]
+    return dict.fromkeys([*directors, *itertools.chain(*named)])
+
+
+def _check_allowed(own: Mapping[str, _Own], common: _Own, findings: Findings) -> None:
+    stated = {f"hostvars.{name}.{DIRECTOR_ALLOW_VARIABLE}": one.allow for name, one in own.items()}
+    for path, allow in {ALLOW_VARIABLE: common.allow, **stated}.items():
+        for i, word in enumerate(allow if path == ALLOW_VARIABLE or allow != common.allow else ()):
+            if word not in ACCEPTABLE:
+                findings.problem(f"{path}[{i}]", f"must be one of {', '.join(ACCEPTABLE)}", word)
+
+
+def _carried(
+    common: _Own, own: Mapping[str, _Own], inventory: Inventory, directors: Sequence[str], findings: Findings
+) -> list[_Service]:
+    """The services of all directors, each once with the hosts that carry it: those that are to be absent do not."""
+    holders: dict[str, list[str]] = {common.source: []}
+    for name, one in own.items():
+        if one.present:
+            holders.setdefault(one.source, []).append(name)
+    carried: dict[_model.ServiceKey, list[_Service]] = {}
+    for source, hosts in holders.items():
+        one = own[hosts[0]] if hosts else common
+        try:
+            resolved = resolve(one.services, inventory._replace(pools=one.pools))
+        except InvalidInput as error:
+            if source == common.source:
+                raise
+            for text in error.details["problems"]:
+                findings.problem(f"hostvars.{hosts[0]}.{SERVICES_VARIABLE}", text)
+            continue
+        for service in resolved:
+            present = tuple(name for name in carriers(service, inventory, directors) if name in hosts)
+            if present or source == common.source:
+                _add(_Service(service, present, marked(service, findings)), carried)
+    return list(itertools.chain(*carried.values()))
+
+
+def _add(service: _Service, carried: dict[_model.ServiceKey, list[_Service]]) -> None:
+    """The same service in the lists of several directors is one that they all carry."""
+    alike = carried.setdefault(service.key, [])
+    for i, one in enumerate(alike):
+        if one.resolved._replace(place="") == service.resolved._replace(place=""):
+            alike[i] = one._replace(directors=one.directors + service.directors)
+            return
+    alike.append(service)
+
+
+def _verdict(
+    found: Iterable[_Found],
+    carried: Iterable[_Service],
+    fleet: _Fleet,
+    own: Mapping[str, _Own],
+    allow: Sequence[str],
+) -> Verdict:
+    """The findings as sentences, one for all services with the same. A problem is accepted if every director of the
+    service accepts it.
+    """
+    labels: dict[tuple[str, str, bool], dict[str, None]] = {}
     for one in found:
-        labels.setdefault((one.check, CHECKS[one.check].rule.format(**one.facts)), []).append(one.service.label)
+        rule = CHECKS[one.check].rule.format(**one.facts)
+        directors = one.service.directors
+        accepted = all(one.check in own[name].allow for name in directors) if directors else one.check in allow
+        labels.setdefault((one.check, rule, accepted), {})[one.service.label] = None
     problems, warnings = [], []
-    for (name, rule), services in labels.items():
+    for (name, rule, accepted), services in labels.items():
         check = CHECKS[name]
-        text = f"{listed('service', services)}: {rule}: {check.remedy}"
-        if not check.problem or name in allow:
+        text = f"{listed('service', list(services))}: {rule}: {check.remedy}"
+        if not check.problem or accepted:
             warnings.append(text)
         else:
             problems.append(text + (f" (to accept it, name {name} in {ALLOW_VARIABLE})" if check.acceptable else ""))
@@ -365,7 +510,7 @@ def _verdict(found: Iterable[_Found], carried: Iterable[_Service], fleet: _Fleet
             "not checked: shadowed, two_holders, vip_is_real, for the traffic of "
             f"{listed('service', unmarked)} is not known: state it in mark"
         )
-    return Verdict(*(_capped(sentences) for sentences in (problems, warnings, not_checked)))
+    return Verdict(_capped(problems), _capped(warnings), _capped(not_checked), {})
 
 
 def _single(carried: Iterable[_Service]) -> list[str]:
@@ -672,7 +817,9 @@ def _vips_of_others(carried: Sequence[_Service], fleet: _Fleet) -> Iterator[_Fou
                 yield _Found("vip_is_real", service, {"vip": _values.show_address(vip), "owner": _some(who)})
 
 
-def _held(carried: Sequence[_Service], inventory: Inventory, findings: Findings) -> dict[bytes, list[str]]:
+def _held(
+    carried: Sequence[_Service], given: Mapping[str, Mapping[str, Any]], findings: Findings
+) -> dict[bytes, list[str]]:
     """The directors that hold each VIP, in the order of the services."""
     vips: dict[str, list[tuple[Optional[str], bytes]]] = {}
     for service in carried:
@@ -681,7 +828,7 @@ def _held(carried: Sequence[_Service], inventory: Inventory, findings: Findings)
     names = [service.name for service in carried]
     holders: dict[bytes, list[str]] = {}
     for director, named in vips.items():
-        value = inventory.hostvars[director].get(VIP_VARIABLE, HOLD)
+        value = given[director].get(VIP_VARIABLE, HOLD)
         words = words_of_vips(value, named, names, findings, f"hostvars.{director}.{VIP_VARIABLE}")
         for vip in words:
             if words[vip] == HOLD:
