@@ -109,7 +109,8 @@ _value:
       M(l4lb.ipvs.ipvs_tunnel), M(l4lb.ipvs.ipvs_sysctl), M(l4lb.ipvs.ipvs_vip), M(l4lb.ipvs.ipvs_policy_route),
       M(l4lb.ipvs.ipvs_connmark) and M(l4lb.ipvs.ipvs_mss) take them, and C(missing_tools), what these call and the host
       does not have.
-    - C(vip_interfaces), which may hold VIPs of a backend. C(stale), what is there and not needed, by its kind.
+    - C(vip_interfaces), which may hold VIPs of a backend. C(devices), the tunnels and dummies that are there for a
+      backend. C(stale), what is there and not needed, by its kind.
       C(unmet), what is needed and not there. C(problems) and C(warnings), one sentence each.
   type: dict
 """

@@ -141,8 +141,8 @@ def _listed(directory: str) -> list[str]:
 
 
 def read_addresses(links: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """``ip -j -d address`` -> name, kind, alias, MTU and addresses (address, prefix) of each interface; link-local
-    addresses left out.
+    """``ip -j -d address`` -> name, kind, alias, MTU and addresses (address, prefix, quiet) of each interface;
+    link-local addresses left out.
     """
     return [
         {
@@ -151,7 +151,11 @@ def read_addresses(links: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "alias": link.get("ifalias", ""),
             "mtu": link.get("mtu", 0),
             "addresses": [
-                {"address": info["local"], "prefix": info["prefixlen"]}
+                {
+                    "address": info["local"],
+                    "prefix": info["prefixlen"],
+                    "quiet": info.get("scope") == "host" or info.get("nodad", False),
+                }
                 for info in link.get("addr_info", [])
                 if info.get("scope") != "link" and "local" in info
             ],

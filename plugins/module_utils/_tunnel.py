@@ -169,6 +169,12 @@ class Request(NamedTuple):
     purge: bool
     #: Whether ports that a listed tunnel had before stay.
     keep_former: bool = False
+    #: The interfaces that the purge looks at; None: all.
+    purge_interfaces: Optional[frozenset[str]] = None
+
+    def purges(self, name: str) -> bool:
+        """Whether the purge removes the device, which is ours, unless the task names it."""
+        return self.purge and (self.purge_interfaces is None or name in self.purge_interfaces)
 
 
 class Live(NamedTuple):
@@ -257,7 +263,8 @@ def parse_request(params: Mapping[str, Any], findings: Findings) -> Request:
         if tunnel is not None:
             wishes.append(Wish(f"tunnels[{i}]", tunnel))
     _check_duplicates(wishes, absent, findings)
-    return Request(tuple(wishes), absent, purge, params["keep_former"])
+    looked_at = _values.purge_interfaces(params["purge_interfaces"], purge, findings)
+    return Request(tuple(wishes), absent, purge, params["keep_former"], looked_at)
 
 
 def _parse_tunnel(item: object, path: str, absent: bool, findings: Findings) -> Optional[Tunnel]:
@@ -385,14 +392,11 @@ def make_plan(request: Request, live: Live, known: Callable[[str], bool], findin
             if found != device:
                 added.append(Step("set", device))
         after[tunnel.name] = device
-    if request.purge:
-        stale = [name for name in ours if name not in listed]
-        if stale and not request.wishes and not request.absent:
-            findings.problem(
-                "tunnels", f"is empty and purge would remove all {len(stale)}: say so with state absent", []
-            )
-        for name in stale:
-            del after[name]
+    stale = [name for name in ours if name not in listed and request.purges(name)]
+    if stale and not request.wishes and not request.absent:
+        findings.problem("tunnels", f"is empty and purge would remove all {len(stale)}: say so with state absent", [])
+    for name in stale:
+        del after[name]
     removed = [device for name, device in sorted(ours.items()) if name not in after]
     _check_removals(removed, live, findings)
     left = {listener for device in after.values() for listener in _own_listeners(device)}

@@ -290,3 +290,16 @@ def refuse_with_absent(params: Mapping[str, Any], options: Mapping[str, Any], fi
     for name, spec in options.items():
         if params["state"] == "absent" and params[name] != spec.get("default"):
             findings.problem(name, "means nothing with state absent", params[name])
+
+
+def purge_interfaces(value: object, purge: bool, findings: Findings) -> Optional[frozenset[str]]:
+    """The interfaces that a purge looks at, from the option of this name; None: all."""
+    if value is None:
+        return None
+    if not purge:
+        findings.problem("purge_interfaces", "means nothing without purge owned", value)
+    try:
+        return frozenset(list_of(interface)(value))
+    except BadValue as error:
+        findings.refused("purge_interfaces", error, value)
+        return None

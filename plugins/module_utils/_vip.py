@@ -73,10 +73,13 @@ class Request(NamedTuple):
     keep_former: bool = False
     #: The interfaces that the purge looks at; None: all.
     purge_interfaces: Optional[frozenset[str]] = None
+    #: Whether the purge looks at quiet addresses alone, as backends hold them.
+    purge_quiet: bool = False
 
     def purges(self, address: Address) -> bool:
         """Whether the purge takes the address away, which is ours, unless the task names it."""
-        return self.purge and (self.purge_interfaces is None or address.interface in self.purge_interfaces)
+        here = self.purge_interfaces is None or address.interface in self.purge_interfaces
+        return self.purge and here and (not self.purge_quiet or address.scope == "host" or address.nodad)
 
 
 class Live(NamedTuple):
@@ -162,6 +165,8 @@ def parse_request(params: Mapping[str, Any], findings: Findings) -> Request:
         items = [("", single)]
     elif not (absent and purge):
         findings.problem("address", "is required (or vips)")
+    if params["purge_quiet"] and not purge:
+        findings.problem("purge_quiet", "means nothing without purge owned", True)
     wishes: list[Wish] = []
     places: dict[bytes, str] = {}
     for path, item in items:
@@ -179,20 +184,9 @@ def parse_request(params: Mapping[str, Any], findings: Findings) -> Request:
         _switch(params, "probe", absent, findings),
         _switch(params, "announce", absent, findings),
         params["keep_former"],
-        _purge_interfaces(params["purge_interfaces"], purge, findings),
+        _values.purge_interfaces(params["purge_interfaces"], purge, findings),
+        params["purge_quiet"],
     )
-
-
-def _purge_interfaces(value: object, purge: bool, findings: Findings) -> Optional[frozenset[str]]:
-    if value is None:
-        return None
-    if not purge:
-        findings.problem("purge_interfaces", "means nothing without purge owned", value)
-    try:
-        return frozenset(_values.list_of(_values.interface)(value))
-    except BadValue as error:
-        findings.refused("purge_interfaces", error, value)
-        return None
 
 
 def _switch(params: Mapping[str, Any], name: str, absent: bool, findings: Findings) -> bool:

@@ -64,7 +64,8 @@ tools:
 interfaces:
   description:
     - The network interfaces with their addresses, link-local ones left out. C(kind) is that of C(ip link add type),
-      empty for hardware; C(alias) that of C(ip link set alias).
+      empty for hardware; C(alias) that of C(ip link set alias). An address is C(quiet) with the scope host, or in IPv6
+      with C(nodad), as backends hold their VIPs.
   returned: success
   type: list
   elements: dict
@@ -76,6 +77,7 @@ interfaces:
       addresses:
         - address: 198.51.100.10
           prefix: 24
+          quiet: false
 gateways:
   description: The next hops of the default routes. C(protocol) is who made the route, V(ra) for a router advertisement.
   returned: success

@@ -63,6 +63,10 @@ options:
     type: str
     choices: [none, owned]
     default: none
+  purge_interfaces:
+    description: The devices that O(purge=owned) looks at, by name. By default all of this collection.
+    type: list
+    elements: str
   keep_former:
     description:
       - Whether the ports that a listed device had before stay open, for directors that still send there. A later run
@@ -184,6 +188,7 @@ ARGUMENT_SPEC = {
     "tunnels": {"type": "list", "elements": "dict"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "purge": {"type": "str", "choices": ["none", "owned"], "default": "none"},
+    "purge_interfaces": {"type": "list", "elements": "str"},
     **KEEP_FORMER,
 }
 

@@ -113,10 +113,16 @@ options:
     default: none
   purge_interfaces:
     description:
-      - The interfaces at which O(purge=owned) looks. All by default. So a host's two roles, director and backend, leave
-        each other's VIPs alone.
+      - The interfaces at which O(purge=owned) looks. All by default.
     type: list
     elements: str
+  purge_quiet:
+    description:
+      - Whether O(purge=owned) looks at quiet addresses alone, those with O(scope=host) or O(nodad=true), as backends
+        hold their VIPs. So a host's two roles, director and backend, leave each other's VIPs alone, also on one
+        interface.
+    type: bool
+    default: false
   keep_former:
     description:
       - Whether an address that moves stays where it was as well, for whoever still sends to it there. A later run
@@ -243,6 +249,7 @@ ARGUMENT_SPEC = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "purge": {"type": "str", "choices": ["none", "owned"], "default": "none"},
     "purge_interfaces": {"type": "list", "elements": "str"},
+    "purge_quiet": {"type": "bool", "default": False},
     **KEEP_FORMER,
 }
 

@@ -76,10 +76,7 @@ def backend_plan(
     tunnelled = [duty for duty in duties if duty.forwards("tun")]
     dangers: list[Danger] = []
     vips = _vips(duties, vip_interface)
-    places = sorted(
-        {LOOPBACK, vip_interface, *(vip["interface"] for vip in vips)}
-        | {one["name"] for one in host["interfaces"] if _tunnels.is_ours(one)}
-    )
+    places = sorted({LOOPBACK, vip_interface, *(vip["interface"] for vip in vips)} | {*_devices(host, found)})
     tunnels = _tunnels.tunnels(tunnelled, dangers) + _dummy(vips, vip_interface, host)
     wanted = {
         **_quiet(duties, vips, found),
@@ -105,6 +102,7 @@ def backend_plan(
         "services": [_text.server_line(duty.service, duty.server) for duty in duties],
         **needs,
         "vip_interfaces": places,
+        "devices": _devices(host, found),
         "missing_tools": [tool for tool in _tools(needs) if not host["tools"][tool]],
         "stale": _stale(needs, places, host, found),
         "unmet": _unmet(needs, host, found, allow),
@@ -215,6 +213,16 @@ def _tools(needs: Mapping[str, Any]) -> list[str]:
     """What the modules that make these things call."""
     tools = ["pyroute2"] if any(needs[part] for part in ("tunnels", "vips", "policies")) else []
     return tools + (["nft"] if any(needs[part] for part in NFT_TABLES) else [])
+
+
+def _devices(host: Mapping[str, Any], found: Sequence[Network]) -> list[str]:
+    """The devices of this collection, but for dummies that hold VIPs of a director: those are not quiet."""
+    loud = {one.interface for one in found if not one.quiet}
+    return sorted(
+        one["name"]
+        for one in host["interfaces"]
+        if _tunnels.is_ours(one) and not (one["kind"] == QUIET_KIND and one["name"] in loud)
+    )
 
 
 # dangers
@@ -336,11 +344,12 @@ def _stale(
             for one in found
             if one.interface in places
             and one.host_only
+            and one.quiet
             and not one.address.is_loopback
             and (str(one.address), one.interface) not in vips
         ],
         "tunnels": [
-            *(one["name"] for one in host["interfaces"] if _tunnels.is_ours(one) and one["name"] not in tunnels),
+            *(name for name in _devices(host, found) if name not in tunnels),
             *_tunnels.former_ports(host["interfaces"], needs["tunnels"]),
         ],
         "policies": _returns.lines(rules_there - rules, routes_there - routes),

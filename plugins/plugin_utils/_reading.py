@@ -19,11 +19,12 @@ Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 
 
 class Network(NamedTuple):
-    """One address of an interface with the network it is in."""
+    """One address of an interface with the network it is in; ``quiet`` as a backend has its VIPs."""
 
     interface: str
     address: Address
     network: Any
+    quiet: bool = False
 
     @property
     def host_only(self) -> bool:
@@ -36,7 +37,7 @@ def networks(interfaces: Sequence[Mapping[str, Any]]) -> list[Network]:
     for interface in interfaces:
         for one in interface["addresses"]:
             parsed = ipaddress.ip_interface(f"{one['address']}/{one['prefix']}")
-            found.append(Network(interface["name"], parsed.ip, parsed.network))
+            found.append(Network(interface["name"], parsed.ip, parsed.network, one.get("quiet", False)))
     return found
 
 

@@ -19,7 +19,9 @@ WEB6 = {"name": "web", "address": VIP6, "port": 80, "servers": [{"address": RIP6
 
 
 def interface(name: str, *addresses: tuple[str, int], **attributes: Any) -> dict[str, Any]:
-    listed = [{"address": address, "prefix": prefix} for address, prefix in addresses]
+    """One of a backend, whose VIPs are quiet."""
+    quiet = not name.startswith("eth")
+    listed = [{"address": address, "prefix": prefix, "quiet": quiet} for address, prefix in addresses]
     return {"name": name, "kind": "", "alias": "", "mtu": 1500, "addresses": listed, **attributes}
 
 
@@ -192,6 +194,19 @@ def test_what_no_service_needs_is_stale() -> None:
     found = plan(WEB, host=held)
     assert found["stale"]["vips"] == ["192.0.2.99/32 dev lo", f"{VIP6}/128 dev lo"]
     assert found["vip_interfaces"] == ["lo"]
+
+
+def test_what_a_director_has_is_not_stale() -> None:
+    loud = [{"address": VIP, "prefix": 32, "quiet": False}]
+    lo = interface("lo", *LO, ("192.0.2.99", 32))
+    lo["addresses"] += loud
+    ours = {"kind": "dummy", "alias": "l4lb.ipvs"}
+    director, backend = interface("director", **ours), interface("backend", ("192.0.2.98", 32), **ours)
+    director["addresses"] += loud
+    found = plan(host={"interfaces": [lo, ETH0, director, backend]}, allow=["localnode"])
+    assert found["stale"]["vips"] == ["192.0.2.99/32 dev lo", "192.0.2.98/32 dev backend"]
+    assert found["stale"]["tunnels"] == found["devices"] == ["backend"]
+    assert found["vip_interfaces"] == ["backend", "lo"]
 
 
 def test_what_is_missing_is_installed_where_it_is_needed() -> None:

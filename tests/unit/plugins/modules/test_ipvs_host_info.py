@@ -22,6 +22,7 @@ LINKS = [
         "ifalias": "uplink",
         "addr_info": [
             {"local": "192.0.2.1", "prefixlen": 24, "scope": "global"},
+            {"local": "2001:db8::10", "prefixlen": 128, "scope": "global", "nodad": True},
             {"local": "fe80::1", "prefixlen": 64, "scope": "link"},
         ],
     },
@@ -76,13 +77,22 @@ def test_a_host_without_nft_is_read(read: Callable[..., dict[str, Any]]) -> None
     assert found["tools"]["nft"] is False
     assert (found["forward"], found["source_nat"], found["owners"]) == ([], [], [])
     assert found["interfaces"] == [
-        {"name": "lo", "kind": "", "alias": "", "mtu": 65536, "addresses": [{"address": "127.0.0.1", "prefix": 8}]},
+        {
+            "name": "lo",
+            "kind": "",
+            "alias": "",
+            "mtu": 65536,
+            "addresses": [{"address": "127.0.0.1", "prefix": 8, "quiet": True}],
+        },
         {
             "name": "eth0",
             "kind": "bond",
             "alias": "uplink",
             "mtu": 1500,
-            "addresses": [{"address": "192.0.2.1", "prefix": 24}],
+            "addresses": [
+                {"address": "192.0.2.1", "prefix": 24, "quiet": False},
+                {"address": "2001:db8::10", "prefix": 128, "quiet": True},
+            ],
         },
     ]
     assert (found["gateways"], found["sysctls"], found["files"]) == ([], {}, [])

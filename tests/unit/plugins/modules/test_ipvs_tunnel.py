@@ -363,6 +363,15 @@ def test_removes_its_own_and_purges_nothing_else(host: FakeHost, run: Any) -> No
     assert {"tunl0", "their0"} <= set(host.table)
 
 
+def test_a_purge_looks_only_at_its_interfaces(host: FakeHost, run: Any) -> None:
+    run(tunnels=[IPIP, {"name": "one", "type": "dummy"}, {"name": "two", "type": "dummy"}])
+    assert run(tunnels=[IPIP], purge="owned", purge_interfaces=["one"])["operations"] == ["remove link one"]
+    done = run(state="absent", purge="owned", purge_interfaces=["two"])
+    assert done["operations"] == ["remove link two"]
+    told = run(tunnels=[IPIP], purge_interfaces=["two"])["msg"]
+    assert told == "purge_interfaces: means nothing without purge owned (got ['two'])"
+
+
 def test_an_empty_list_does_not_purge_everything(host: FakeHost, run: Any) -> None:
     assert not run(tunnels=[], purge="owned")["failed"]
     run(tunnels=[IPIP])

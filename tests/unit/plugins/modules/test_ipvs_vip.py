@@ -372,9 +372,22 @@ def test_a_purge_looks_only_at_its_interfaces(host: Host, run: Any) -> None:
     assert len(run(state="absent", purge="owned", purge_interfaces=["eth0"])["operations"]) == 2
 
 
+def test_a_purge_of_quiet_addresses_leaves_those_of_a_director(host: Host, run: Any) -> None:
+    quiet = {"address": "192.0.2.21", "interface": "lo", "scope": "host"}
+    quiet6 = {"address": "2001:db8::21", "interface": "lo", "nodad": True}
+    run(vips=[{"address": "192.0.2.20", "interface": "lo"}, {**VIP6, "interface": "lo"}, quiet, quiet6])
+    done = run(vips=[VIP], purge="owned", purge_quiet=True)
+    assert [one.split()[:2] for one in done["operations"][1:]] == [
+        ["remove", "192.0.2.21/32"],
+        ["remove", "2001:db8::21/128"],
+    ]
+    assert run(state="absent", purge="owned", purge_quiet=True)["operations"] == []
+
+
 @pytest.mark.parametrize(
     ("params", "problem"),
     [
+        ({"purge_quiet": True}, "purge_quiet: means nothing without purge owned (got True)"),
         ({"purge_interfaces": ["lo"]}, "purge_interfaces: means nothing without purge owned (got ['lo'])"),
         (
             {"purge": "owned", "purge_interfaces": ["a/b"]},
