@@ -32,8 +32,10 @@ options:
   vip_interface:
     description:
       - The interface that gets the VIPs. Empty means for each VIP the one that has it, else the one whose network
-        contains it.
-    type: str
+        contains it. One that is not there is among the C(dummies) to make.
+      - Or a dict of names of services, networks and V(default) for the others, to interfaces. The name of a service
+        counts before a network, and a narrow network before a wide one.
+    type: raw
     default: ""
   vip_prefix:
     description: The prefix length of the VIPs; V(host) for a whole address, 32 or 128.
@@ -85,8 +87,9 @@ needs: "{{ plain | l4lb.ipvs.director_plan(flows=flows, host=host) }}"
 RETURN = r"""
 _value:
   description:
-    - C(modules) in the order to load them, C(missing_modules) that are not loaded, C(vip_interfaces), the names of
-      those where a director's VIPs may be, C(sysctls), C(tracks), whether IPVS is to track connections or does already,
+    - C(modules) in the order to load them, C(missing_modules) that are not loaded, C(dummies), the
+      dummy devices to make for VIPs, and C(stale_dummies), those of earlier runs that no VIP needs, as
+      M(l4lb.ipvs.ipvs_tunnel) takes them, C(sysctls), C(tracks), whether IPVS is to track connections or does already,
       C(vips), those to hold, as M(l4lb.ipvs.ipvs_vip) takes them, C(standby_vips), those to let go of, since the host
       has them and stands by for them, C(vip_addresses), the addresses of all services, C(reroutable), those of the
       servers on its networks that may go from V(nat) or V(tun) to V(dr) or back, C(problems) and C(warnings), one

@@ -20,14 +20,17 @@ from ..module_utils._errors import BadValue, Findings
 from ..module_utils._host import TRACKING
 from ..module_utils._model import AF_INET, AF_INET6, FORWARDS, ServiceKey, Table
 from ..module_utils._traffic import MARKS, Traffic
+from ..module_utils._tunnel import DUMMY
+from . import _tunnels
 from ._lint import CHECKS, listed
 from ._reading import Address, Danger, Network, check_allowances, egress, ip, judge, networks, on_link, setting
+from ._vip_places import VARIABLE as VIP_INTERFACE
+from ._vip_places import places_of_vips
 from ._vip_words import EXTERNAL, HOLD, STANDBY, words_of_vips
 
 #: What a user may decide to live with, by the word that says so.
 ALLOWANCES = ("forward_drop", "foreign_masquerade", "foreign_owner", "localnode", "management_capture")
 HOST_PREFIX = "host"
-VIP_INTERFACE_OPTION = "ipvs_director_vip_interface"
 
 
 class _Flow(NamedTuple):
@@ -44,7 +47,7 @@ def director_plan(
     services: object,
     flows: Sequence[Mapping[str, Any]],
     host: Mapping[str, Any],
-    vip_interface: str = "",
+    vip_interface: object = "",
     vip_prefix: object = HOST_PREFIX,
     vip: object = HOLD,
     names: Sequence[str] = (),
@@ -54,13 +57,14 @@ def director_plan(
     marks: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Everything a director needs besides its table. ``marks`` is what ``_marks.marks`` makes of the services; ``vip``
-    says which VIPs it holds (``_vip_words``), and ``names`` are those of services that other directors carry.
-    -> ``modules`` (kernel modules, in the order to load them), ``missing_modules`` (those not loaded),
-    ``vip_interfaces`` (names of those where a director's VIPs may be), ``sysctls`` (key to value; ``sysctls`` of the
-    caller win), ``tracks`` (whether IPVS is to track connections, or does already), ``vips`` to hold (address, prefix,
-    interface), ``standby_vips`` (those that the host has and stands by for), ``vip_addresses`` (of all services),
-    ``reroutable`` (addresses of servers that may go from NAT or tunnel to DR or back, neighbours all of them),
-    ``problems`` and ``warnings`` (lists of sentences).
+    says which VIPs it holds (``_vip_words``) and ``vip_interface`` where (``_vip_places``), and ``names`` are those of
+    services that other directors carry.
+    -> ``modules`` (kernel modules, in the order to load them), ``missing_modules`` (those not loaded), ``dummies`` (to
+    make for VIPs) and ``stale_dummies``, both as ``ipvs_tunnel`` takes them, ``sysctls`` (key to value; ``sysctls`` of
+    the caller win), ``tracks`` (whether IPVS is to track connections, or does already), ``vips`` to hold (address,
+    prefix, interface), ``standby_vips`` (those that the host has and stands by for), ``vip_addresses`` (of all
+    services), ``reroutable`` (addresses of servers that may go from NAT or tunnel to DR or back, neighbours all of
+    them), ``problems`` and ``warnings`` (lists of sentences).
 
         :raises InvalidInput: the services or options break a rule.
     """
@@ -70,22 +74,27 @@ def director_plan(
     check_allowances(allow, ALLOWANCES, findings)
     marked = _traffic.parse(MARKS, marks, "marks", findings)
     interfaces = networks(host["interfaces"])
-    words = words_of_vips(vip, _named_vips(services, table, marked), names, findings)
-    vips = _vips(words, interfaces, vip_interface, vip_prefix, findings)
+    named = _named_vips(services, table, marked)
+    words = words_of_vips(vip, named, names, findings)
+    places = places_of_vips(vip_interface, named, names, findings)
+    vips = _vips(words, interfaces, places, vip_prefix, findings)
     findings.raise_problems()
+    dummies = _dummies(words, vips, host)
     here = {(one.interface, one.address) for one in interfaces}
     modules = _modules(table, flows)
     dangers = _dangers(table, marked, flows, host, interfaces, modules, connection)
+    dangers += _tunnels.missing_modules(dummies, host["modules"])
     dangers += _local(table, {one.address.packed for one in interfaces} - set(words))
     verdict = judge(dangers, allow, "ipvs_director_allow")
     values = {
-        **_sysctls(table, flows, list(vips.values()), interfaces),
+        **_sysctls(table, flows, _devices(vips, host), interfaces),
         **_kept_routes(table, host),
         **(sysctls or {}),
     }
     return {
         "modules": modules,
-        "vip_interfaces": _vip_interfaces(interfaces, vip_interface),
+        "dummies": dummies,
+        "stale_dummies": _stale_dummies(words, vips, host),
         "missing_modules": [name for name in modules if host["modules"].get(name) != "loaded"],
         "sysctls": values,
         # nothing sets it back when the last service with source NAT goes
@@ -99,7 +108,7 @@ def director_plan(
         "vip_addresses": [_values.show_address(address) for address in _in_order(words)],
         "reroutable": _reroutable(table, set(host["forwards"]), interfaces),
         "problems": verdict["problems"],
-        "warnings": verdict["warnings"] + _far(table, interfaces),
+        "warnings": verdict["warnings"] + _far(table, interfaces) + _made(dummies, host),
     }
 
 
@@ -116,23 +125,22 @@ def _modules(table: Table, flows: Sequence[Mapping[str, Any]]) -> list[str]:
 def _sysctls(
     table: Table,
     flows: Sequence[Mapping[str, Any]],
-    vips: Sequence[Mapping[str, Any]],
+    devices: Set[str],
     interfaces: Sequence[Network],
 ) -> dict[str, Any]:
     """The keys that NAT needs. In one subnet a redirect sends client and server past the director: the effective
     ``send_redirects`` is the logical or of all and the interface the packet came in on (IN_DEV_TX_REDIRECTS), so
-    both must be 0.
+    both must be 0. ``devices`` are those of the IPv4 VIPs.
     """
     nat = [server for entry in table.values() for server in entry.servers.values() if server.forward == FORWARDS["nat"]]
     families = {server.key.family for server in nat}
     values: dict[str, Any] = {}
     if AF_INET in families:
-        devices = [str(vip["interface"]) for vip in vips if ":" not in vip["address"]]
         addresses = {server.key.address for server in nat if server.key.family == AF_INET}
-        devices += [egress(ip(address), interfaces) or "" for address in addresses]
+        ways = {egress(ip(address), interfaces) or "" for address in addresses}
         values["net.ipv4.ip_forward"] = 1
         values["net.ipv4.conf.all.send_redirects"] = 0
-        for device in sorted(set(devices) - {""}):
+        for device in sorted((devices | ways) - {""}):
             values[setting(4, device, "send_redirects")] = 0
     if AF_INET6 in families:
         values["net.ipv6.conf.all.forwarding"] = 1
@@ -170,7 +178,11 @@ def _named_vips(services: Any, table: Table, marked: Sequence[Traffic]) -> list[
 
 
 def _vips(
-    words: Mapping[bytes, str], interfaces: Sequence[Network], interface: str, prefix: object, findings: Findings
+    words: Mapping[bytes, str],
+    interfaces: Sequence[Network],
+    places: Mapping[bytes, str],
+    prefix: object,
+    findings: Findings,
 ) -> dict[bytes, dict[str, Any]]:
     """Where each VIP is or would be. Who places one elsewhere need not tell where, but where that is clear it counts
     for the sysctls.
@@ -179,7 +191,7 @@ def _vips(
     for packed in _in_order(words):
         told = Findings() if words[packed] == EXTERNAL else findings
         address = ip(packed)
-        where = interface or _holder(address, interfaces, told)
+        where = places[packed] or _holder(address, interfaces, told)
         length = _prefix(address, prefix, told)
         if where is None or length is None:
             continue
@@ -199,16 +211,49 @@ def _holder(address: Address, interfaces: Sequence[Network], findings: Findings)
     if len(names) == 1:
         return names[0]
     rule = f"is in the network of {', '.join(names)}" if names else "is in no network of this host's interfaces"
-    findings.problem(VIP_INTERFACE_OPTION, f"is required: the VIP {address} {rule}")
+    findings.problem(VIP_INTERFACE, f"is required: the VIP {address} {rule}")
     return None
 
 
-def _vip_interfaces(interfaces: Sequence[Network], interface: str) -> list[str]:
-    """Where the VIPs of a director may be: the given interface, else those that have a network. A backend has its VIPs
-    where no network is, on tunnel and dummy devices and on lo, which is never a director's for that reason.
+def _dummies(
+    words: Mapping[bytes, str], vips: Mapping[bytes, Mapping[str, Any]], host: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The dummies of the VIPs, for those that stand by as well: interfaces that are not there, or that an earlier run
+    made.
     """
-    names = {interface} if interface else {one.interface for one in interfaces if not one.host_only}
-    return sorted(names - {"lo"})
+    foreign = {one["name"] for one in host["interfaces"]} - {one["name"] for one in _own_dummies(host)}
+    wanted = {vip["interface"] for address, vip in vips.items() if words[address] != EXTERNAL}
+    return [{"name": name, "type": DUMMY} for name in sorted(wanted - foreign)]
+
+
+def _own_dummies(host: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [one for one in host["interfaces"] if one["kind"] == DUMMY and _tunnels.is_ours(one)]
+
+
+def _stale_dummies(
+    words: Mapping[bytes, str], vips: Mapping[bytes, Mapping[str, Any]], host: Mapping[str, Any]
+) -> list[dict[str, str]]:
+    """The dummies of earlier runs that have no VIP to keep. One with a quiet address is a backend's."""
+    used = {vip["interface"] for vip in vips.values()}
+    left = {ip(address) for address, word in words.items() if word == EXTERNAL}
+    kept = {one.interface for one in networks(host["interfaces"]) if one.quiet or one.address in left}
+    return [{"name": one["name"]} for one in _own_dummies(host) if one["name"] not in used | kept]
+
+
+def _devices(vips: Mapping[bytes, Mapping[str, Any]], host: Mapping[str, Any]) -> set[str]:
+    """The interfaces of the IPv4 VIPs at which packets arrive: not the loopback, nor dummies, there or to be made."""
+    arriving = {one["name"] for one in host["interfaces"] if one["name"] != "lo" and one["kind"] != DUMMY}
+    return arriving & {vip["interface"] for address, vip in vips.items() if len(address) == 4}
+
+
+def _made(dummies: Sequence[Mapping[str, Any]], host: Mapping[str, Any]) -> list[str]:
+    """What a misspelt interface would come to."""
+    there = {one["name"] for one in host["interfaces"]}
+    return [
+        f"there is no interface {one['name']}, so a dummy of this name is made, at which no VIP is announced"
+        for one in dummies
+        if one["name"] not in there
+    ]
 
 
 def _prefix(address: Address, prefix: object, findings: Findings) -> Optional[int]:

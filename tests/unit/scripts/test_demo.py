@@ -65,7 +65,7 @@ def test_each_checkout_has_a_lab_of_its_own(tmp_path: Path) -> None:
     names = set()
     for checkout in (tmp_path / "one", tmp_path / "two"):
         checkout.mkdir()
-        run, asked = demo(checkout, report=[{"line": LINE}])
+        asked = demo(checkout, report=[{"line": LINE}])[1]
         [name] = {re.search(r" --name (\S+)", line)[1] for line in asked}  # type: ignore[index]
         assert re.fullmatch(r"demo-\d{1,10}", name)
         names.add(name)

@@ -20,13 +20,19 @@ WEB = {
 }
 ROUTED = {**WEB, "return_path": "gateway"}
 WEB6 = {**WEB, "address": "2001:db8::10", "servers": [{"address": "2001:db8:1::11"}]}
+
+
+def interface(name: str, *addresses: str, **attributes: Any) -> dict[str, Any]:
+    """One with these addresses, each with its prefix length."""
+    quiet = attributes.pop("quiet", False)
+    listed = [{"address": one.split("/")[0], "prefix": int(one.split("/")[1]), "quiet": quiet} for one in addresses]
+    return {"name": name, "kind": "", "alias": "", "addresses": listed, **attributes}
+
+
 INTERFACES = [
-    {"name": "lo", "addresses": [{"address": "127.0.0.1", "prefix": 8}]},
-    {"name": "eth0", "addresses": [{"address": "192.0.2.1", "prefix": 24}, {"address": "2001:db8::1", "prefix": 64}]},
-    {
-        "name": "lan.5",
-        "addresses": [{"address": "198.51.100.1", "prefix": 24}, {"address": "2001:db8:1::1", "prefix": 64}],
-    },
+    interface("lo", "127.0.0.1/8", quiet=True),
+    interface("eth0", "192.0.2.1/24", "2001:db8::1/64"),
+    interface("lan.5", "198.51.100.1/24", "2001:db8:1::1/64"),
 ]
 MODULES = ("ip_vs", "ip_vs_mh", "ip_vs_rr", "ip_vs_pe_sip", "nf_conntrack", "nft_chain_nat")
 HOST: dict[str, Any] = {
@@ -136,33 +142,120 @@ def test_a_vip_goes_where_its_network_is() -> None:
 
 
 def test_a_vip_that_the_host_has_stays_where_it_is() -> None:
-    held = {"name": "dummy0", "addresses": [{"address": "192.0.2.10", "prefix": 32}]}
+    held = interface("dummy0", "192.0.2.10/32")
     assert plan(WEB, host={"interfaces": [*INTERFACES, held]})["vips"][0]["interface"] == "dummy0"
 
 
 def test_a_vip_of_ours_draws_no_other_to_its_interface() -> None:
-    ours = {"name": "eth9", "addresses": [{"address": "203.0.113.7", "prefix": 32}]}
+    ours = interface("eth9", "203.0.113.7/32")
     with pytest.raises(AnsibleFilterError, match=r"the VIP 203\.0\.113\.8 is in no network"):
         plan({**WEB, "address": "203.0.113.8"}, host={"interfaces": [*INTERFACES, ours]})
 
 
-def test_vips_may_be_where_a_network_is_or_where_they_are_told_to_be() -> None:
-    backend = [
-        {"name": name, "addresses": [{"address": "203.0.113.7", "prefix": 32}]} for name in ("lo", "tunl0", "dummy0")
+OURS = {"kind": "dummy", "alias": "l4lb.ipvs"}
+DUMMIES = {"modules": {**HOST["modules"], "dummy": "loadable"}}
+
+
+def with_interfaces(*more: dict[str, Any]) -> dict[str, Any]:
+    return {**DUMMIES, "interfaces": [*INTERFACES, *more]}
+
+
+def test_a_dummy_that_is_not_there_is_made_for_the_vips() -> None:
+    for word in ("hold", "standby"):
+        found = plan(WEB, vip=word, vip_interface="vips", host=DUMMIES)
+        assert (found["dummies"], found["stale_dummies"]) == ([{"name": "vips", "type": "dummy"}], [])
+        assert found["warnings"] == [
+            "there is no interface vips, so a dummy of this name is made, at which no VIP is announced"
+        ]
+    (problem,) = plan(WEB, vip_interface="vips")["problems"]
+    assert problem.startswith("the module dummy is not available")
+    assert plan(WEB, vip_interface="vips", vip="external", host=DUMMIES)["dummies"] == []
+
+
+@pytest.mark.parametrize(
+    ("device", "made"),
+    [
+        (interface("vips", "192.0.2.10/32", **OURS), [{"name": "vips", "type": "dummy"}]),
+        (interface("vips", kind="dummy"), []),
+        (interface("vips"), []),
+        (interface("vips", kind="sit", alias="l4lb.ipvs"), []),
+    ],
+)
+def test_a_device_that_is_there_is_ours_only_by_its_mark(device: dict[str, Any], made: list[object]) -> None:
+    found = plan(WEB, vip_interface="vips", host=with_interfaces(device))
+    assert (found["dummies"], found["stale_dummies"], found["warnings"]) == (made, [], [])
+
+
+@pytest.mark.parametrize(
+    ("vip", "device", "stale"),
+    [
+        ("hold", interface("old", **OURS), True),
+        ("hold", interface("old", "192.0.2.99/32", **OURS), True),
+        ("hold", interface("old", "192.0.2.10/32", **OURS), True),
+        ("external", interface("old", "192.0.2.10/32", **OURS), False),
+        ("hold", interface("old", "192.0.2.99/32", quiet=True, **OURS), False),
+        ("hold", interface("old", "192.0.2.99/32", kind="dummy"), False),
+        ("hold", interface("old", "192.0.2.99/32", kind="sit", alias="l4lb.ipvs"), False),
+    ],
+)
+def test_a_dummy_that_no_vip_needs_is_stale(vip: str, device: dict[str, Any], stale: bool) -> None:
+    found = plan(WEB, vip=vip, vip_interface="eth0", host=with_interfaces(device))
+    assert found["stale_dummies"] == ([{"name": "old"}] if stale else [])
+
+
+@pytest.mark.parametrize("place", ["lo", "vips", "foreign"])
+def test_no_packet_comes_in_where_it_would_be_redirected_from(place: str) -> None:
+    host = with_interfaces(interface("foreign", kind="dummy"))
+    keys = plan(WEB, vip_interface=place, host=host)["sysctls"]
+    assert [key for key in keys if "send_redirects" in key] == [
+        "net.ipv4.conf.all.send_redirects",
+        "net.ipv4.conf.lan/5.send_redirects",
     ]
-    host = {"interfaces": [*INTERFACES, *backend]}
-    assert plan(WEB, host=host)["vip_interfaces"] == ["eth0", "lan.5"]
-    assert plan(WEB, host=host, vip_interface="dummy0")["vip_interfaces"] == ["dummy0"]
-    assert plan(WEB, host=host, vip_interface="lo")["vip_interfaces"] == []
+
+
+@pytest.mark.parametrize(
+    ("places", "expected"),
+    [
+        ({}, ["eth0", "eth0"]),
+        ({"web": "vips"}, ["vips", "eth0"]),
+        ({"dns": "vips"}, ["eth0", "vips"]),
+        ({"default": "vips"}, ["vips", "vips"]),
+        ({"default": "vips", "web": ""}, ["eth0", "vips"]),
+        ({"192.0.2.0/28": "vips", "default": "lan.5"}, ["vips", "lan.5"]),
+        ({"192.0.2.0/24": "lan.5", "192.0.2.0/28": "vips"}, ["vips", "lan.5"]),
+        ({"192.0.2.10": "vips"}, ["vips", "eth0"]),
+        ({"2001:db8::/32": "vips"}, ["eth0", "eth0"]),
+        ({"192.0.2.10/32": "vips", "web": "lan.5"}, ["lan.5", "eth0"]),
+        ({"far": "vips"}, ["eth0", "eth0"]),
+    ],
+)
+def test_each_vip_has_the_interface_of_its_service_or_network(places: dict[str, str], expected: list[str]) -> None:
+    found = plan(NAMED, PLAIN, DNS, vip_interface=places, names=["far"], host=DUMMIES)["vips"]
+    assert [one["interface"] for one in found] == expected
+
+
+def test_everything_wrong_with_the_interfaces_is_told_at_once() -> None:
+    places = {"wbe": "eth0", "web": "eth0", "plain": "lan.5", "192.0.2.1/24": "eth0", "dns": "a/b", "default": 7}
+    rule = "must be an interface name of 1..15 letters, digits, '_', '.', ':', '@' or '-'"
+    keys = "ipvs_director_vip_interface: must have names of services, networks or default as keys"
+    assert refused(NAMED, PLAIN, DNS, vip_interface=places) == [
+        f"{keys} (got 'wbe')",
+        f"{keys} (got '192.0.2.1/24')",
+        f"ipvs_director_vip_interface.dns: {rule} (got 'a/b')",
+        "ipvs_director_vip_interface.default: must be a string (got 7)",
+        "ipvs_director_vip_interface.plain: must be eth0 as for web, which has the VIP 192.0.2.10 too (got 'lan.5')",
+    ]
+    (told,) = refused(WEB, vip_interface="a/b")
+    assert told == f"ipvs_director_vip_interface: {rule}, or a dict of service names and networks to these (got 'a/b')"
 
 
 def test_the_narrowest_network_wins() -> None:
-    narrow = {"name": "eth9", "addresses": [{"address": "192.0.2.9", "prefix": 28}]}
+    narrow = interface("eth9", "192.0.2.9/28")
     assert plan(WEB, host={"interfaces": [*INTERFACES, narrow]})["vips"][0]["interface"] == "eth9"
 
 
 def test_the_choice_of_interface_is_the_users_where_there_is_one_to_make() -> None:
-    twin = {"name": "eth9", "addresses": [{"address": "192.0.2.9", "prefix": 24}]}
+    twin = interface("eth9", "192.0.2.9/24")
     with pytest.raises(AnsibleFilterError, match=r"ipvs_director_vip_interface: is required: .* eth0, eth9"):
         plan(WEB, host={"interfaces": [*INTERFACES, twin]})
     assert plan(WEB, vip_interface="eth9")["vips"][0]["interface"] == "eth9"
@@ -183,7 +276,7 @@ NAMED = {**WEB, "name": "web"}
 
 def having(*addresses: str) -> dict[str, Any]:
     """The host, which has these addresses besides."""
-    held = {"name": "eth0", "addresses": [{"address": address, "prefix": 32} for address in addresses]}
+    held = interface("eth0", *(f"{address}/32" for address in addresses))
     return {"interfaces": [*INTERFACES, held]}
 
 
@@ -214,7 +307,7 @@ def test_each_vip_goes_by_the_word_of_its_service(vip: object, hold: tuple[str, 
 
 def test_only_what_the_host_has_is_let_go() -> None:
     assert split(WEB, DNS, MAIL, vip="standby", held=("192.0.2.53",)) == [[], ["192.0.2.53"]]
-    elsewhere = {"name": "lan.5", "addresses": [{"address": "192.0.2.53", "prefix": 32}]}
+    elsewhere = interface("lan.5", "192.0.2.53/32")
     host = {"interfaces": [*INTERFACES, elsewhere]}
     assert plan(DNS, vip="standby", vip_interface="eth0", host=host)["standby_vips"] == []
 
@@ -407,8 +500,8 @@ def test_direct_servers_in_no_network_of_the_director_are_warned_of() -> None:
         "services -t 192.0.2.10:80, -t 192.0.2.10:81: server 203.0.113.7: in no network of this host, and forward dr "
         "reaches neighbours only: use forward tun, or move the servers, unless a route without a gateway leads there"
     )
-    whole = [{"name": "eth9", "addresses": [{"address": "203.0.113.7", "prefix": 32}]}]
-    near = [{"name": "eth9", "addresses": [{"address": "203.0.113.1", "prefix": 24}]}]
+    whole = [interface("eth9", "203.0.113.7/32")]
+    near = [interface("eth9", "203.0.113.1/24")]
     assert plan(*far, host={"interfaces": INTERFACES + near})["warnings"] == []
     (itself,) = plan(*far, host={"interfaces": INTERFACES + whole}, allow=["localnode"])["warnings"]
     assert "a director of the service (this host)" in itself
