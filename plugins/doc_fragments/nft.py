@@ -29,9 +29,13 @@ requirements:
 notes:
   - The tables belong to this module whole. One exists only if it holds something; it is replaced in one transaction,
     and only if it differs. No other table is ever touched.
-  - A second run compares the elements of the sets, a digest of the rules that is in the comment of the first rule, and
-    the kernel's numbers of chains, sets and rules, which tell whether anybody changed them since. It does not compare
-    text, which differs between versions of nft. Tested with nft 1.0.6.
+  - A second run compares the elements of the sets, a digest of the rules that is in the comment of the first rule, the
+    hook, priority, type and policy of each chain, and the kernel's numbers of chains, sets and rules, which tell
+    whether anybody changed them since. It does not compare the text of rules, which differs between versions of nft.
+    Tested with nft 1.0.6.
+  - A foreign element (one with a comment or a timeout, a prefix, a range of addresses) and a table that is dormant are
+    changes, shown as C(changed by another hand), and the table is replaced. Of a dormant table nothing is kept, of
+    another one what is not listed is, according to O(purge).
   - Nothing is persistent. The tables are gone after a reboot.
   - Needs root, or C(CAP_NET_ADMIN).
 """

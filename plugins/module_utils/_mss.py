@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Optional
 
 from . import _draft, _values
-from ._draft import Chain, Draft, Element, Elements
-from ._errors import Findings
+from ._draft import Chain, Draft, Element, Elements, Reading, Shape
+from ._errors import BadValue, Findings
 from ._model import AF_INET, AF_INET6
 from ._nft import LiveTable
 from ._values import Field, show_address
@@ -114,14 +114,26 @@ def draft(family: int, elements: Elements) -> Draft:
     rules: list[str] = []
     for kind in sorted({element.kind for element in elements}, key=_mss):
         addresses = sorted(str(element.key[0]) for element in elements if element.kind == kind)
-        sets.append(_draft.set_text(f"set {kind}", address, addresses))
+        sets.append(_draft.set_text(kind, Shape((address,)), addresses))
         action = f"tcp option maxseg size set {_mss(kind)}"
         rules.append(f"{word} saddr @{kind} tcp flags syn / fin,syn,rst {action}")
     return _draft.draft(elements, sets, [Chain("postrouting", "filter hook postrouting priority mangle", rules)])
 
 
-def read_elements(table: LiveTable) -> Elements:
+def read(family: int, table: LiveTable) -> Reading:
     """The elements of a live table of this make."""
-    return {
-        Element(name, (address,)): None for name, content in table.sets.items() for address in content.get("elem", [])
-    }
+    dummy, address = _draft.words(family)
+    return _draft.read(
+        table,
+        lambda name: Shape((address,)) if _is_set(name) else None,
+        lambda name, key, dummy: (Element(name, key), None),
+    )
+
+
+def _is_set(name: str) -> bool:
+    """Whether a set of ours may be called so."""
+    number = name[len(_SET) :]
+    try:
+        return name == f"{_SET}{_values.integer(*MSS_RANGE)(number)}"
+    except BadValue:
+        return False

@@ -14,7 +14,7 @@ from ._errors import Findings
 from ._module import Task
 from ._values import KEEP_FORMER
 
-PURPOSE = _nft_task.Purpose(_mss.TABLES, _mss.draft, _mss.read_elements, _mss.lines, _mss.merge)
+PURPOSE = _nft_task.Purpose(_mss.TABLES, _mss.draft, _mss.read, _mss.lines, _mss.merge)
 
 
 def body(task: Task) -> dict[str, Any]:

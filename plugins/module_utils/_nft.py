@@ -18,6 +18,8 @@ from ._errors import Forbidden, IpvsError, Unavailable
 
 #: Older ones do not take every expression that is used here.
 MINIMUM = (1, 0, 0)
+_VERSION = re.compile(r'\{"nftables": \[\{"metainfo": \{"version": "([^"]+)"')
+_TABLE = re.compile(r"^table (\S+) (\S+)$", re.M)
 _FIRST_ERROR = re.compile(r"Error: .*")
 
 
@@ -38,14 +40,36 @@ class TableName(NamedTuple):
         return f"table {self.family} {self.name}"
 
 
+class ChainForm(NamedTuple):
+    """What decides which packets pass through a base chain, and what becomes of those that no rule decides about.
+    ``devices`` is what nft lists of them, ``None`` for every device.
+    """
+
+    name: Any
+    kind: Any
+    hook: Any
+    priority: Any
+    policy: Any = "accept"
+    devices: Any = None
+
+
 class LiveTable:
-    """A table as ``nft -j list table`` tells it (libnftables-json(5))."""
+    """A table as ``nft -j list table`` lists it (libnftables-json(5)). Anybody may have put anything into it: an object
+    of an unknown kind, or without a number, makes the table one that is not as it was made, and no more.
+    """
 
     def __init__(self, objects: Sequence[dict[str, Any]]) -> None:
         known = [(kind, value) for entry in objects for kind, value in entry.items() if kind != "metainfo"]
         self.rules = [value for kind, value in known if kind == "rule"]
-        self.sets = {value["name"]: value for kind, value in known if kind in ("set", "map")}
-        self._handles = [value["handle"] for kind, value in known if kind != "table"]
+        self.sets = {str(value.get("name")): value for kind, value in known if kind in ("set", "map")}
+        self.chains = [
+            ChainForm(*(value.get(name) for name in ("name", "type", "hook", "prio", "policy", "dev")))
+            for kind, value in known
+            if kind == "chain"
+        ]
+        #: ``dormant`` takes the chains from their hooks. nft 1.0.6 prints another word for it, if not broken JSON.
+        self.flagged = any("flags" in value for kind, value in known if kind == "table")
+        self._handles = [value.get("handle") for kind, value in known if kind != "table"]
 
     @property
     def untouched(self) -> bool:
@@ -54,7 +78,7 @@ class LiveTable:
         deleted or replaced later leaves a gap. It says nothing of elements of sets, which have no number. What is added
         at the end leaves no gap: compare the count too.
         """
-        return sorted(self._handles) == list(range(1, len(self._handles) + 1))
+        return sorted(self._handles, key=repr) == sorted(range(1, len(self._handles) + 1), key=repr)
 
     @property
     def objects(self) -> int:
@@ -68,17 +92,23 @@ def tables(runner: Runner) -> set[TableName]:
     :raises Unavailable: nft is missing, too old, or without JSON; the kernel has no nf_tables.
     :raises Forbidden: the process lacks CAP_NET_ADMIN.
     """
-    listing = _json(runner, ["list", "tables"])
-    for entry in listing:
-        if "metainfo" in entry:
-            _check_version(str(entry["metainfo"]["version"]))
-    found = (entry["table"] for entry in listing if "table" in entry)
-    return {TableName(table["family"], table["name"]) for table in found}
+    version = _VERSION.match(_output(runner, ["-j", "list", "tables"]))
+    if version is None:
+        raise Unavailable("the output of nft is not JSON: this nft cannot be used")
+    _check_version(version.group(1))
+    # nft 1.0.6 prints broken JSON where any table has a flag: for its name it takes memory that it has freed
+    return {TableName(*found) for found in _TABLE.findall(_output(runner, ["list", "tables"]))}
 
 
 def read(runner: Runner, name: TableName) -> LiveTable:
-    """The table, which must exist."""
-    return LiveTable(_json(runner, ["list", "table", name.family, name.name]))
+    """The table, which must exist. Of one whose listing cannot be read nothing is known."""
+    output = _output(runner, ["-j", "list", "table", name.family, name.name])
+    try:
+        listing = json.loads(output)["nftables"]
+        readable = all(isinstance(value, dict) for entry in listing for value in entry.values())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        readable = False
+    return LiveTable(listing if readable else [])
 
 
 def replaced(name: TableName, body: str) -> str:
@@ -101,14 +131,11 @@ def apply(runner: Runner, commands: Iterable[str]) -> None:
             raise _failure("change the table", error)
 
 
-def _json(runner: Runner, command: list[str]) -> list[dict[str, Any]]:
-    status, output, error = runner.run(["nft", "-j", *command])
+def _output(runner: Runner, command: list[str]) -> str:
+    status, output, error = runner.run(["nft", *command])
     if status:
-        raise _failure(" ".join(command), error)
-    try:
-        return list(json.loads(output)["nftables"])
-    except (ValueError, KeyError):
-        raise Unavailable("the output of nft is not JSON: this nft cannot be used") from None
+        raise _failure(" ".join(word for word in command if word != "-j"), error)
+    return output
 
 
 def _failure(what: str, error: str) -> IpvsError:

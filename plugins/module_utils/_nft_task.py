@@ -10,15 +10,15 @@ that differ.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Callable, NamedTuple, Optional, TypeVar
+from typing import Any, Callable, NamedTuple, TypeVar
 
 from . import _draft, _kernel, _nft, _values
-from ._draft import Draft, Elements
+from ._draft import Draft, Elements, Reading
 from ._errors import Findings, IpvsError
 from ._module import Task
 from ._nft import LiveTable, TableName
 
-#: Stands in a diff for a table whose content is not known to be ours.
+#: Stands in a diff for what of a table is not known to be ours.
 CHANGED = "changed by another hand"
 
 PURGE: dict[str, Any] = {"purge": {"type": "str", "choices": ["none", "owned", "only"], "default": "none"}}
@@ -43,18 +43,18 @@ class Purpose(NamedTuple):
 
     tables: Mapping[int, TableName]
     draft: Callable[[int, Elements], Draft]
-    read: Callable[[LiveTable], Elements]
+    read: Callable[[int, LiveTable], Reading]
     lines: Callable[[Elements], list[str]]
     merge: Callable[[Elements, Elements], Elements] = overlaid
     common: Callable[[Elements, Elements], Elements] = common
 
-    def live_elements(self, table: LiveTable) -> Optional[Elements]:
-        """The elements of a live table; ``None`` if it is not, but for elements, as the module made it."""
-        return self.read(table) if _draft.is_own(table) else None
+    def live(self, family: int, table: LiveTable) -> Reading:
+        """The elements of a live table; none if it is not, but for elements, as the module made it."""
+        return self.read(family, table) if _draft.is_own(table) else Reading({}, complete=False)
 
-    def is_as_drafted(self, table: LiveTable, wanted: Draft) -> bool:
+    def is_as_drafted(self, family: int, table: LiveTable, wanted: Draft) -> bool:
         """Whether the live table is what the draft would make."""
-        return _draft.has_form(table, wanted) and self.read(table) == wanted.elements
+        return _draft.has_form(table, wanted) and self.read(family, table) == Reading(wanted.elements, complete=True)
 
 
 def argument_spec(option: str) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def converge(task: Task, purpose: Purpose, wanted: Mapping[int, Elements]) -> di
     :raises IpvsError: a host that lacks something, or nft refused; nothing has changed then.
     """
     live = _read(task, purpose)
-    there = {family: purpose.live_elements(live[family]) or {} if family in live else {} for family in wanted}
+    there = {family: purpose.live(family, live[family]).elements if family in live else {} for family in wanted}
     kept = {family: purpose.merge(there[family], content) for family, content in wanted.items()}
     if task.params["state"] == "absent" or task.params["purge"] == "owned":
         elements = wanted
@@ -101,7 +101,7 @@ def converge(task: Task, purpose: Purpose, wanted: Mapping[int, Elements]) -> di
     after: list[str] = []
     for family, name in purpose.tables.items():
         draft = drafts[family]
-        lines, same = _compare(purpose, live[family], draft) if family in live else ([], not draft.elements)
+        lines, same = _compare(purpose, family, live[family], draft) if family in live else ([], not draft.elements)
         before += [f"{name}: {line}" for line in lines]
         after += [f"{name}: {line}" for line in purpose.lines(draft.elements)]
         if not same:
@@ -129,14 +129,13 @@ def _read(task: Task, purpose: Purpose) -> dict[int, LiveTable]:
     return {family: _nft.read(task, name) for family, name in purpose.tables.items() if name in present}
 
 
-def _compare(purpose: Purpose, table: LiveTable, draft: Draft) -> tuple[list[str], bool]:
+def _compare(purpose: Purpose, family: int, table: LiveTable, draft: Draft) -> tuple[list[str], bool]:
     """The lines of the live table, and whether it is what the draft would make."""
-    if draft.elements and purpose.is_as_drafted(table, draft):
+    if draft.elements and purpose.is_as_drafted(family, table, draft):
         return purpose.lines(draft.elements), True
-    elements = purpose.live_elements(table)
-    if elements is None or (elements == draft.elements and draft.elements):
-        return [CHANGED], False
-    return purpose.lines(elements), False
+    elements, complete = purpose.live(family, table)
+    unexplained = not complete or (elements == draft.elements and draft.elements)
+    return [*purpose.lines(elements), *([CHANGED] if unexplained else [])], False
 
 
 def _read_back(task: Task, purpose: Purpose, drafts: Mapping[int, Draft]) -> None:
@@ -147,6 +146,6 @@ def _read_back(task: Task, purpose: Purpose, drafts: Mapping[int, Draft]) -> Non
     live = _read(task, purpose)
     for family, name in purpose.tables.items():
         draft = drafts[family]
-        same = purpose.is_as_drafted(live[family], draft) if family in live else not draft.elements
+        same = purpose.is_as_drafted(family, live[family], draft) if family in live else not draft.elements
         if not same or (family in live) != bool(draft.elements):
             raise IpvsError(f"nft accepted {name}, but the kernel does not hold it as written", changed=True)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Optional
 
 from . import _draft, _values
-from ._draft import Chain, Draft, Element, Elements, Key
+from ._draft import Chain, Draft, Element, Elements, Key, Reading, Shape
 from ._errors import Findings
 from ._model import (
     PROTOCOLS,
@@ -189,20 +189,20 @@ def _order(element: Element) -> tuple[int, Key]:
 
 def draft(family: int, elements: Elements) -> Draft:
     """The table of the family: sets for masquerade, maps for fixed sources, and a chain with one rule for each."""
-    word, address = _draft.words(family)
+    word, dummy = _draft.words(family)
+    shapes = _shapes(family)
     sets: list[str] = []
     rules: list[str] = []
     for kind in KINDS:
-        types = " . ".join(address if part == "address" else part for part in kind.types)
         key = kind.key.format(ip=word)
         ordered = [element for element in sorted(elements, key=_order) if element.kind == kind.name]
         fixed = [f"{_key_text(element.key)} : {elements[element]}" for element in ordered if elements[element]]
         plain = [_key_text(element.key) for element in ordered if not elements[element]]
         if fixed:
-            sets.append(_draft.set_text(f"map {kind.name}_source", f"{types} : {address}", fixed))
+            sets.append(_draft.set_text(f"{kind.name}_source", shapes[f"{kind.name}_source"], fixed))
             rules.append(f"{kind.guard}snat to {key} map @{kind.name}_source")
         if plain:
-            sets.append(_draft.set_text(f"set {kind.name}_plain", types, plain))
+            sets.append(_draft.set_text(f"{kind.name}_plain", shapes[f"{kind.name}_plain"], plain))
             rules.append(f"{kind.guard}{key} @{kind.name}_plain masquerade")
     return _draft.draft(elements, sets, [Chain("postrouting", "nat hook postrouting priority srcnat", rules)])
 
@@ -211,12 +211,19 @@ def _key_text(parts: Key) -> str:
     return " . ".join(str(part) for part in parts)
 
 
-def read_elements(table: LiveTable) -> Elements:
-    """The elements of a live table of this make."""
-    found: Elements = {}
+def _shapes(family: int) -> dict[str, Shape]:
+    """The shapes of the sets, by name."""
+    dummy, address = _draft.words(family)
+    shapes: dict[str, Shape] = {}
     for kind in KINDS:
-        for key, source in table.sets.get(f"{kind.name}_source", {}).get("elem", []):
-            found[Element(kind.name, tuple(key["concat"]))] = source
-        for key in table.sets.get(f"{kind.name}_plain", {}).get("elem", []):
-            found[Element(kind.name, tuple(key["concat"]))] = ""
-    return found
+        types = tuple(address if part == "address" else part for part in kind.types)
+        shapes[f"{kind.name}_source"] = Shape(types, address)
+        shapes[f"{kind.name}_plain"] = Shape(types)
+    return shapes
+
+
+def read(family: int, table: LiveTable) -> Reading:
+    """The elements of a live table of this make."""
+    return _draft.read(
+        table, _shapes(family).get, lambda name, key, source: (Element(name.rpartition("_")[0], key), source or "")
+    )

@@ -22,7 +22,7 @@ FORGET: dict[str, Any] = {"forget_untranslated": {"type": "bool", "default": Fal
 ARGUMENT_SPEC = {**_nft_task.argument_spec("flows"), **FORGET}
 CONNTRACK = "/proc/sys/net/ipv4/vs/conntrack"
 NEEDS_CONNTRACK = "SNAT of IPVS traffic needs net.ipv4.vs.conntrack=1"
-PURPOSE = _nft_task.Purpose(_snat.TABLES, _snat.draft, _snat.read_elements, _snat.lines)
+PURPOSE = _nft_task.Purpose(_snat.TABLES, _snat.draft, _snat.read, _snat.lines)
 
 
 def body(task: Task) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
 from . import _draft, _values
-from ._draft import Chain, Draft, Element, Elements
+from ._draft import Chain, Draft, Element, Elements, Key, Reading, Shape
 from ._errors import BadValue, Findings
 from ._model import AF_INET, AF_INET6, FAMILIES, PROTOCOLS
 from ._nft import LiveTable, TableName
@@ -29,7 +29,6 @@ MAX_ITEMS = 100_000
 EVERY_PORT = (1, 65535)
 
 _RANGE = re.compile(r"([0-9]+)-([0-9]+)\Z", re.ASCII)
-_MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}\Z", re.ASCII)
 #: The name of a set tells what it is of. It must not be a word of nft, as that of a protocol is.
 _SET_NAME = re.compile(rf"to_({'|'.join([*PROTOCOLS, ICMP])})(_from)?(?:_on_(.+))?\Z")
 
@@ -61,16 +60,6 @@ def device(value: object) -> str:
     return name
 
 
-def mac(value: object) -> str:
-    """The hardware address of one Ethernet device, as nft shows it."""
-    address = _values.text(value).lower()
-    if not _MAC.match(address):
-        raise BadValue("must be a hardware address of six pairs of hexadecimal digits with colons between them")
-    if int(address[:2], 16) & 1 or not address.strip("0:"):
-        raise BadValue("must be the hardware address of one device")
-    return address
-
-
 def some(one: Parser) -> Parser:
     """A list, not empty, without repetition, of values that ``one`` parses -> tuple."""
     items = _values.list_of(one)
@@ -100,7 +89,7 @@ ERROR_FIELDS = tuple(
     field._replace(parse=some(_values.choice(*PROTOCOLS, ICMP))) if field.name == "protocols" else field
     for field in FIELDS
 )
-SOURCE_FIELDS = (Field("macs", some(mac)),)
+SOURCE_FIELDS = (Field("macs", some(_values.mac)),)
 
 
 class Traffic(NamedTuple):
@@ -434,22 +423,21 @@ _ERRORS = {
 
 def draft(use: Use, family: int, elements: Elements) -> Draft:
     """The table of the family: a set or map, and a rule, for each protocol, interface, and with senders or without."""
-    word, address = _draft.words(family)
+    word, dummy = _draft.words(family)
     sets: list[str] = []
     rules: list[str] = []
     for name in sorted({element.kind for element in elements}):
         protocol, sender, interface = _parts(name)
-        types, key = (f"{address} . inet_service", f"{word} daddr . {protocol} dport")
+        key = f"{word} daddr . {protocol} dport"
         guard = f'iifname "{interface}" ' if interface else ""
         messages: Sequence[str] = ("",)
         if protocol == ICMP:
-            types, key = address, f"{word} daddr"
+            key = f"{word} daddr"
             messages = _ERRORS[family]
         elif sender:
-            types, key = f"ether_addr . {types}", f"ether saddr . {key}"
+            key = f"ether saddr . {key}"
         listed = [_element_text(element, elements[element]) for element in sorted(elements) if element.kind == name]
-        head, types = (f"map {name}", f"{types} : mark") if use.marks else (f"set {name}", types)
-        sets.append(_draft.set_text(head, types, listed, intervals=protocol != ICMP))
+        sets.append(_draft.set_text(name, _shape(use, family, name), listed))
         rules += [guard + message + use.statement.format(key=key, name=name) for message in messages]
     chains = [Chain("prerouting", use.hook, rules)]
     if use.restores:
@@ -467,21 +455,28 @@ def _element_text(element: Element, mark: int) -> str:
     return " . ".join([*(str(name) for name in names), ports]) + (f" : {mark}" if mark else "")
 
 
-def read_elements(table: LiveTable) -> Elements:
+def _shape(use: Use, family: int, name: str) -> Shape:
+    """The shape of the set of this name."""
+    protocol, sender, dummy = _parts(name)
+    dummy, address = _draft.words(family)
+    types = (address,) if protocol == ICMP else (address, "inet_service")
+    return Shape(("ether_addr", *types) if sender else types, "mark" if use.marks else "", protocol != ICMP)
+
+
+def read(use: Use, family: int, table: LiveTable) -> Reading:
     """The elements of a live table of this make."""
-    found: Elements = {}
-    for name, content in table.sets.items():
-        for entry in content.get("elem", []):
-            if isinstance(entry, str):
-                found[Element(name, (entry, *EVERY_PORT))] = 0
-                continue
-            key, mark = (entry["concat"], 0) if isinstance(entry, dict) else (entry[0]["concat"], entry[1])
-            found[Element(name, (*key[:-1], *_live_range(key[-1])))] = mark
-    return found
+    return _draft.read(table, lambda name: _shape(use, family, name) if _is_set(name) else None, _read_element)
 
 
-def _live_range(port: Any) -> Range:
-    if isinstance(port, int):
-        return port, port
-    low, high = port["range"]
-    return low, high
+def _is_set(name: str) -> bool:
+    """Whether a set of ours may be called so."""
+    protocol, sender, interface = _parts(name)
+    try:
+        return bool(protocol) and not (sender and protocol == ICMP) and (not interface or bool(device(interface)))
+    except BadValue:
+        return False
+
+
+def _read_element(name: str, key: Key, mark: Any) -> tuple[Element, int]:
+    ports = EVERY_PORT if _parts(name)[0] == ICMP else ()
+    return Element(name, (*key, *ports)), mark or 0

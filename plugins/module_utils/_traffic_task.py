@@ -16,6 +16,7 @@ from . import _nft_task, _traffic, _values
 from ._errors import Findings
 from ._management import CAPTURES, management_end
 from ._module import Task
+from ._nft_task import Purpose
 from ._traffic import Traffic, Use
 from ._values import show_address
 
@@ -30,6 +31,18 @@ def argument_spec(use: Use) -> dict[str, Any]:
     return {**_nft_task.argument_spec(use.option), **FORCE}
 
 
+def purpose(use: Use) -> Purpose:
+    """What the module that serves ``use`` keeps tables for."""
+    return Purpose(
+        use.tables,
+        functools.partial(_traffic.draft, use),
+        functools.partial(_traffic.read, use),
+        _traffic.lines,
+        _traffic.merge,
+        _traffic.common,
+    )
+
+
 def body(use: Use, task: Task) -> dict[str, Any]:
     """The module that serves ``use``.
 
@@ -42,15 +55,7 @@ def body(use: Use, task: Task) -> dict[str, Any]:
     _values.refuse_with_absent(task.params, FORCE, findings)
     _check_interfaces(use, listed, findings)
     task.conclude(findings)
-    purpose = _nft_task.Purpose(
-        use.tables,
-        functools.partial(_traffic.draft, use),
-        _traffic.read_elements,
-        _traffic.lines,
-        _traffic.merge,
-        _traffic.common,
-    )
-    result = _nft_task.converge(task, purpose, _traffic.elements_by_family(use, listed))
+    result = _nft_task.converge(task, purpose(use), _traffic.elements_by_family(use, listed))
     return {**result, use.option: [_traffic.params(use, traffic) for traffic in listed]}
 
 

@@ -31,6 +31,7 @@ FALSE_WORDS = frozenset(("false", "no", "off", "0"))
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,40})\Z", re.ASCII)
 _MAPPED = b"\0" * 10 + b"\xff\xff"  # ::ffff:0:0/96, RFC 4291
 _DOTTED = re.compile(r"[0-9]+(\.[0-9]+)*\Z", re.ASCII)
+_MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}\Z", re.ASCII)
 _INTERFACE = re.compile(r"[A-Za-z0-9_.:@-]{1,15}\Z", re.ASCII)
 
 
@@ -209,6 +210,16 @@ class Field(NamedTuple):
     name: str
     parse: Parser
     required: bool = False
+
+
+def mac(value: object) -> str:
+    """The hardware address of one Ethernet device, as nft shows it."""
+    address = text(value).lower()
+    if not _MAC.match(address):
+        raise BadValue("must be a hardware address of six pairs of hexadecimal digits with colons between them")
+    if int(address[:2], 16) & 1 or not address.strip("0:"):
+        raise BadValue("must be the hardware address of one device")
+    return address
 
 
 def record(fields: Sequence[Field], value: object, path: str, findings: Findings) -> Optional[dict[str, Any]]:

@@ -7,6 +7,7 @@ import json
 import re
 from typing import Any, Optional
 
+PRIORITIES = {"raw": -300, "mangle": -150, "filter": 0, "srcnat": 100}
 TableDict = dict[tuple[str, str], list[dict[str, Any]]]
 
 
@@ -32,11 +33,15 @@ class FakeNft:
         for begin, error in self.fail.items():
             if action.startswith(begin):
                 return 1, "", f"/dev/stdin:1:1-2: Error: {error}\n^^^\n"
+        if action == "list tables":
+            return 0, "".join(f"table {family} {name}\n" for family, name in self.tables), ""
         if action == "-j list tables":
             names = [{"table": {"family": family, "name": name, "handle": 1}} for family, name in self.tables]
             return 0, json.dumps({"nftables": [{"metainfo": {"version": self.version}}, *names]}), ""
         if action.startswith("-j list table "):
             objects = self.tables[(argv[4], argv[5])]
+            if {"broken": {}} in objects:
+                return 0, '{"nftables": [{"metainfo": {}}, {"table": {"handle": 9, "flags": ', ""
             return 0, json.dumps({"nftables": [{"metainfo": {}}, {"table": {"handle": 9}}, *objects]}), ""
         assert data is not None
         if action == "-c -f -":
@@ -73,7 +78,9 @@ class FakeNft:
         rules = [rule.strip() for dummy, dummy, lines in chains for rule in lines.splitlines()]
         for name, hook, dummy in chains:
             assert re.fullmatch(r"(filter|nat|route) hook \w+ priority \w+", hook), hook
-            objects.append({"chain": {"name": name, "handle": len(objects) + 1}})
+            kind, dummy, point, dummy, priority = hook.split()
+            form = {"type": kind, "hook": point, "prio": PRIORITIES[priority], "policy": "accept"}
+            objects.append({"chain": {"name": name, "handle": len(objects) + 1, **form}})
         for kind, name, types, flags, listed in sets:
             key_types, dummy, data_type = types.partition(" : ")
             assert bool(data_type) == (kind == "map")

@@ -4,24 +4,34 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from plugins.module_utils import _draft
-from plugins.module_utils._draft import Chain, Element
+from plugins.module_utils._draft import Chain, Element, Shape
 from plugins.module_utils._nft import LiveTable
 
 ELEMENTS = {Element("port", (80,)): ""}
-SETS = [_draft.set_text("set port", "inet_service", ["80"], intervals=True)]
+SETS = [_draft.set_text("port", Shape(("inet_service",), intervals=True), ["80"])]
 CHAINS = [
     Chain("input", "filter hook input priority filter", ["tcp dport @port accept", "accept"]),
     Chain("output", "route hook output priority mangle", ["accept"]),
 ]
 
 
-def live(comment: str, *handles: int) -> LiveTable:
-    return LiveTable([{"rule": {"handle": handle, "comment": comment if handle == 1 else ""}} for handle in handles])
+#: The chains of CHAINS as nft lists them, without their numbers.
+LISTED = [
+    {"name": "input", "type": "filter", "hook": "input", "prio": 0, "policy": "accept"},
+    {"name": "output", "type": "route", "hook": "output", "prio": -150, "policy": "accept"},
+]
+
+
+def live(comment: str, *handles: int, chains: Sequence[dict[str, Any]] = ()) -> LiveTable:
+    rules = [{"rule": {"handle": handle, "comment": comment if handle == 1 else ""}} for handle in handles]
+    numbered = [{"chain": {**chain, "handle": len(rules) + i}} for i, chain in enumerate(chains, 1)]
+    return LiveTable([*rules, *numbered])
 
 
 def test_the_text_of_a_table() -> None:
@@ -83,8 +93,10 @@ def test_a_table_of_our_make_is_known(table: LiveTable, own: bool) -> None:
     assert _draft.is_own(table) is own
 
 
-def test_the_form_is_the_digest_and_the_number_of_objects() -> None:
+def test_the_form_is_the_digest_the_chains_and_the_number_of_objects() -> None:
     made = _draft.draft(ELEMENTS, SETS, CHAINS)
-    assert _draft.has_form(live(made.comment, 1, 2, 3, 4, 5, 6), made)
-    assert not _draft.has_form(live(made.comment, 1, 2, 3, 4, 5, 6, 7), made)
-    assert not _draft.has_form(live("l4lb.ipvs of another version", 1, 2, 3, 4, 5, 6), made)
+    assert _draft.has_form(live(made.comment, 1, 2, 3, 4, chains=LISTED), made)
+    assert not _draft.has_form(live(made.comment, 1, 2, 3, 4, 5, chains=LISTED), made)
+    assert not _draft.has_form(live("l4lb.ipvs of another version", 1, 2, 3, 4, chains=LISTED), made)
+    for changed in ({"policy": "drop"}, {"prio": -151}, {"type": "filter"}, {"hook": "input"}, {"dev": "lo"}):
+        assert not _draft.has_form(live(made.comment, 1, 2, 3, 4, chains=[LISTED[0], {**LISTED[1], **changed}]), made)

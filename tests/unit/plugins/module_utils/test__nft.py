@@ -30,9 +30,15 @@ def answer(*objects: dict[str, Any]) -> tuple[int, str, str]:
 
 
 def test_tables() -> None:
-    runner = Runner(answer({"table": {"family": "ip", "name": "nat", "handle": 3}}))
-    assert _nft.tables(runner) == {TableName("ip", "nat")}
-    assert runner.calls == [(["nft", "-j", "list", "tables"], None)]
+    runner = Runner(answer(), (0, "table ip nat\ntable inet x-1\n", ""))
+    assert _nft.tables(runner) == {TableName("ip", "nat"), TableName("inet", "x-1")}
+    assert runner.calls == [(["nft", "-j", "list", "tables"], None), (["nft", "list", "tables"], None)]
+
+
+def test_a_dormant_table_of_others_does_not_matter() -> None:
+    """nft 1.0.6, Debian 12: what it prints where a table is dormant."""
+    broken = '{"nftables": [{"metainfo": {"version": "1.0.6", "json_schema_version": 1}}, {"table": {"flags": \n'
+    assert _nft.tables(Runner((0, broken, ""), (0, "table ip b\n", ""))) == {TableName("ip", "b")}
 
 
 def test_read() -> None:

@@ -87,7 +87,7 @@ def test_ipv6_has_its_own_words() -> None:
 
 
 def test_no_flows_no_table() -> None:
-    assert _snat.draft(socket.AF_INET, {}) == ({}, "", "", 0)
+    assert _snat.draft(socket.AF_INET, {}) == ({}, "", "", (), 0)
 
 
 def test_every_rule_matches_the_original_destination_or_the_mark() -> None:

@@ -159,7 +159,7 @@ def test_the_text_of_errors_that_are_not_tracked() -> None:
     )
     assert "icmpv6 type packet-too-big ip6 daddr @to_icmp_on_eth1" in body(UNTRACKED, errors, family=socket.AF_INET6)
     live = LiveTable([{"set": {"name": "to_icmp_on_eth1", "handle": 1, "elem": ["192.0.2.10"]}}])
-    assert _traffic.read_elements(live) == elements(UNTRACKED, errors)
+    assert _traffic.read(UNTRACKED, socket.AF_INET, live) == (elements(UNTRACKED, errors), True)
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_what_nft_tells_is_read(use: Use, item: dict[str, Any]) -> None:
         key = {"concat": [*names, low if low == high else {"range": [low, high]}]}
         sets.setdefault(element.kind, []).append([key, mark] if use.marks else key)
     live = LiveTable([{"map": {"name": name, "handle": 1, "elem": listed}} for name, listed in sets.items()])
-    assert _traffic.read_elements(live) == wanted
+    assert _traffic.read(use, family, live) == (wanted, True)
     # a set of ours names what it is of
     assert _traffic.merge(wanted, {}) == wanted
 

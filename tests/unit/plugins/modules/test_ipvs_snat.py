@@ -469,8 +469,9 @@ OTHERS = [
 
 
 def test_connections_from_before_the_translation_are_forgotten(
-    nft: FakeNft, run: Any, conntrack: FakeConntrack
+    nft: FakeNft, run: Any, conntrack: FakeConntrack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(_kernel, "module_loaded", lambda name: True)
     conntrack.connections = [*UNTRANSLATED, *OTHERS]
     flows = [flow for flow in EVERY_KIND if flow["service"] != {**SERVICE, "port": 0}]
     kept = run(flows=flows)
@@ -483,6 +484,33 @@ def test_connections_from_before_the_translation_are_forgotten(
     assert conntrack.connections == OTHERS
     again = run(flows=flows, forget_untranslated=True)
     assert (again["changed"], again["forgotten"]) == (False, 0)
+
+
+@pytest.mark.parametrize(
+    ("loaded", "warnings"),
+    [
+        (set(), []),
+        (
+            {"nf_conntrack"},
+            ["check mode does not load nf_conntrack_netlink, so the connections to forget are not counted"],
+        ),
+    ],
+)
+def test_check_mode_loads_nothing_to_count_connections(
+    nft: FakeNft,
+    run: Any,
+    conntrack: FakeConntrack,
+    monkeypatch: pytest.MonkeyPatch,
+    loaded: set[str],
+    warnings: list[str],
+) -> None:
+    conntrack.connections = list(UNTRANSLATED)
+    run(flows=[FLOW])
+    monkeypatch.setattr(_kernel, "module_loaded", lambda name: name in loaded)
+    conntrack.calls = 0
+    checked = run(check=True, flows=[FLOW], forget_untranslated=True)
+    assert (checked["forgotten"], checked["warnings"]) == (0, warnings)
+    assert conntrack.calls == 1  # for its version, which loads nothing
 
 
 def test_connections_that_end_meanwhile_hold_nobody_up(nft: FakeNft, run: Any, conntrack: FakeConntrack) -> None:
