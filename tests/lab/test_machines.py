@@ -7,12 +7,16 @@ import socket
 import subprocess
 import sys
 import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from tests.lab.ipvs_lab import cli, image, ports, qemu
-from tests.lab.ipvs_lab.common import LabError, locked, make_private, wait_for
+from tests.lab.ipvs_lab import cli, common, image, ports, qemu
+from tests.lab.ipvs_lab.common import LabError, Patience, locked, make_private, wait_for, waited
 from tests.lab.ipvs_lab.snapshot import snapshot_hash
 
 
@@ -94,6 +98,96 @@ def test_process_of_a_reused_number_is_not_ours(tmp_path: Path) -> None:
         wait_for(lambda: qemu.process_of(pid_file) == process.pid, 10, "the process is not recognised")
         process.communicate()
     assert qemu.process_of(pid_file) is None
+
+
+# a busy host
+
+SPIN = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\nwhile True: pass"
+
+
+def test_a_process_that_waits_for_a_processor_is_known() -> None:
+    with (
+        subprocess.Popen([sys.executable, "-c", SPIN]) as first,
+        subprocess.Popen([sys.executable, "-c", SPIN]) as second,
+    ):
+        try:
+            wait_for(lambda: waited(first.pid) > 0.2 and waited(second.pid) > 0.2, 60, "nothing waits")
+        finally:
+            first.kill()
+            second.kill()
+    assert waited(first.pid) == 0.0
+
+
+@pytest.fixture
+def busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host whose processes wait for a processor most of the time."""
+    begin = time.monotonic()
+    monkeypatch.setattr(common, "waited", lambda pid: 0.9 * (time.monotonic() - begin))
+    monkeypatch.setattr(common, "REPORT_SECONDS", 0.3)
+
+
+def test_what_a_process_waited_for_a_processor_does_not_count(busy: None) -> None:
+    begin = time.monotonic()
+    with pytest.raises(
+        LabError, match=r"^it does not end \(it could not run in [0-9.]+ of [0-9.]+ s: this host is busy, load "
+    ):
+        wait_for(lambda: False, 0.1, "it does not end", pid=os.getpid())
+    assert time.monotonic() - begin >= 0.9
+    with pytest.raises(LabError, match=r"^it does not end$"):
+        wait_for(lambda: False, 0.1, "it does not end")
+
+
+def test_a_busy_host_is_reported_while_it_is_waited_for(busy: None, capsys: pytest.CaptureFixture[str]) -> None:
+    patience = Patience(os.getpid(), 0.1, "director1")
+    while patience.left() > 0:
+        time.sleep(0.02)
+    lines = capsys.readouterr().err.splitlines()
+    assert 2 <= len(lines) <= 4
+    assert lines[0].startswith("director1: still waiting (it could not run in ")
+
+
+@contextmanager
+def answering(directory: Path, seconds: float) -> Iterator[qemu.Machine]:
+    """A machine whose serial line answers a script after so many seconds."""
+    node = machine(directory)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(node.agent))
+        listener.listen()
+
+        def answer() -> None:
+            connection = listener.accept()[0]
+            with connection:
+                connection.recv(1000)
+                time.sleep(seconds)
+                with suppress(OSError):
+                    connection.sendall(b"0 ZG9uZQ==\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield node
+        thread.join()
+
+
+def test_a_script_on_a_busy_host_has_time_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, busy: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(qemu, "SCRIPT_SECONDS", 0.3)
+    monkeypatch.setattr(qemu, "process_of", lambda pid_file: os.getpid())
+    with answering(tmp_path, 0.8) as node, qemu.Agent(node) as agent:
+        assert agent.run("true") == "done"
+    assert "director1: the end of a script: still waiting (it could not run in" in capsys.readouterr().err
+
+
+def test_a_script_that_does_not_end_on_a_quiet_host_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(qemu, "SCRIPT_SECONDS", 0.2)
+    with (
+        answering(tmp_path, 0.5) as node,
+        qemu.Agent(node) as agent,
+        pytest.raises(LabError, match=r"^director1: no sign of the end of a script; its console is in .*console$"),
+    ):
+        agent.run("true")
 
 
 def test_missing_program_is_named_with_its_package() -> None:

@@ -13,7 +13,7 @@ from types import FrameType
 
 import yaml
 
-from .common import LabError
+from .common import LabError, say
 from .lab import Lab
 
 TOPOLOGIES = Path(__file__).parent.parent / "topologies"
@@ -60,10 +60,6 @@ def parser() -> argparse.ArgumentParser:
     capture.add_argument("action", choices=("start", "stop"))
     capture.add_argument("file", nargs="?", type=Path)
     return top
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def write_inventory(lab: Lab, output: Path | None) -> None:

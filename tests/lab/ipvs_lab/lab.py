@@ -176,7 +176,7 @@ class Lab:
                 return False
             return True
 
-        wait_for(answers, 30, "The switch does not answer")
+        wait_for(answers, 30, "The switch does not answer", pid=process.pid)
 
     def _fresh(self, node: Node) -> None:
         """Start *node* from the snapshot and give it its name and addresses. A saved state fits only the hardware it

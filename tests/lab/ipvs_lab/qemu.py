@@ -10,13 +10,13 @@ import re
 import shlex
 import socket
 import subprocess
-import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .common import LAB_NICS, LabError, wait_for
+from .common import LAB_NICS, LabError, Patience, wait_for
 from .image import SEARCH_PATH, Image
 
 PROGRAM = "qemu-system-x86_64"
@@ -37,6 +37,7 @@ KERNEL_LINE = (
 MANAGEMENT_MAC = "52:54:00:4c:00:01"
 BOOT_SECONDS = 300
 SCRIPT_SECONDS = 60
+MONITOR_SECONDS = 300
 
 
 def accelerator(environment: Mapping[str, str], cpu_flags: str, kvm_usable: bool) -> str:
@@ -185,13 +186,13 @@ def start(machine: Machine, state: Path | None = None) -> None:
         except OSError:
             return False
 
-    wait_for(up, BOOT_SECONDS, f"{machine.name}: QEMU did not start within {BOOT_SECONDS} s", interval=0.05)
+    wait_for(up, BOOT_SECONDS, f"{machine.name}: QEMU does not start", interval=0.05, pid=process.pid)
 
 
 def monitor(machine: Machine, command: str, **arguments: object) -> Any:
     """Send one command to the machine's monitor (QEMU Machine Protocol) and return its answer."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(SCRIPT_SECONDS)
+        connection.settimeout(MONITOR_SECONDS)
         connection.connect(str(machine.monitor))
         with connection.makefile("rw") as stream:
             stream.readline()  # the greeting
@@ -216,6 +217,7 @@ class Agent:
 
     def __init__(self, machine: Machine) -> None:
         self._name = machine.name
+        self._pid = process_of(machine.pid_file)
         self._log = machine.log
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.connect(str(machine.agent))
@@ -228,15 +230,17 @@ class Agent:
         self._socket.close()
 
     def _line(self, seconds: float, what: str) -> str:
-        deadline = time.monotonic() + seconds
+        patience = Patience(self._pid, seconds, f"{self._name}: {what}")
         while b"\n" not in self._pending:
-            self._socket.settimeout(max(0.01, deadline - time.monotonic()))
-            try:
-                data = self._socket.recv(65536)
-            except TimeoutError:
-                data = b""
+            data = b""
+            while not data and (left := patience.left()) > 0:
+                self._socket.settimeout(min(left, 5))
+                with suppress(TimeoutError):
+                    data = self._socket.recv(65536)
+                    if not data:
+                        break
             if not data:
-                raise LabError(f"{self._name}: no sign of {what} within {seconds:.0f} s; its console is in {self._log}")
+                raise LabError(f"{self._name}: no sign of {what}; its console is in {self._log}{patience.excuse()}")
             self._pending += data
         line, dummy, self._pending = self._pending.partition(b"\n")
         return line.decode(errors="replace").strip()
@@ -274,4 +278,5 @@ def save(machine: Machine, state: Path) -> None:
             raise LabError(f"{machine.name}: its state could not be saved")
         return bool(status == "completed")
 
-    wait_for(done, BOOT_SECONDS, f"{machine.name}: saving its state takes too long", interval=0.1)
+    pid = process_of(machine.pid_file)
+    wait_for(done, BOOT_SECONDS, f"{machine.name}: saving its state takes too long", interval=0.1, pid=pid)
