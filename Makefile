@@ -39,7 +39,7 @@ bench-quick: setup ## The same in minutes: a small table, and a profile without 
 	@tests/bench/run --quick
 
 matrix: setup-checks ## Unit tests on every supported ansible-core and target Python found here
-	@nox
+	@nox $(MATRIX)
 
 demo: setup ## Balance real traffic in the lab: boot, configure, verify
 	@scripts/demo.sh

@@ -26,14 +26,17 @@ TOOLS = ("pytest", "hypothesis", "pyroute2>=0.9.7", "PyYAML")
 
 
 @nox.session
-@nox.parametrize("python,core", [(python, core) for core, pythons in CORES.items() for python in pythons])
+@nox.parametrize(
+    "python,core",
+    [nox.param(python, core, tags=[f"core-{core}"]) for core, pythons in CORES.items() for python in pythons],
+)
 def core(session: nox.Session, core: str) -> None:
     """All unit tests under one ansible-core."""
     session.install(f"ansible-core~={core}.0", *TOOLS)
     session.run("python", "-m", "pytest", "-q", "tests/unit", *session.posargs)
 
 
-@nox.session(python=TARGETS)
+@nox.session(python=TARGETS, tags=["target"])
 def target(session: nox.Session) -> None:
     """What runs on a node, under one Python: with the part of ansible-core that travels there, and no other."""
     session.install(*TOOLS)

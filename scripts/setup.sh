@@ -10,19 +10,25 @@ cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 link=build/collections/ansible_collections/l4lb/ipvs
 
-# program:Debian package that brings it
+# program, or path of a file:Debian package that brings it
 programs=(git:git flock:util-linux shellcheck:shellcheck)
 machines=(
     qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils mmdebstrap:mmdebstrap mke2fs:e2fsprogs
     busybox:busybox-static cpio:cpio ssh:openssh-client ssh-keygen:openssh-client
+    /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
 )
+# what makes files of root without being root
+[ "$(id -u)" -eq 0 ] || machines+=(fakeroot:fakeroot newuidmap:uidmap)
 
 say() { printf '== %s\n' "$*"; }
 
 missing_packages() {
     local entry
     for entry in "$@"; do
-        PATH="$PATH:/usr/sbin:/sbin" command -v "${entry%%:*}" >/dev/null || printf '%s\n' "${entry#*:}"
+        case $entry in
+            /*) [ -f "${entry%%:*}" ] ;;
+            *) PATH="$PATH:/usr/sbin:/sbin" command -v "${entry%%:*}" >/dev/null ;;
+        esac || printf '%s\n' "${entry#*:}"
     done | sort -u
     "$python" -c 'import ensurepip, venv' 2>/dev/null || printf 'python3-venv\n'
 }

@@ -197,6 +197,17 @@ def test_missing_program_is_named_with_its_package() -> None:
     assert str(caught.value).endswith("apt-get install --no-install-recommends openssh-client qemu-utils")
 
 
+def test_a_missing_file_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Ubuntu, where mmdebstrap has nothing to prove Debian's packages by."""
+    [keyring] = [name for name in image.HOST_PROGRAMS if name.startswith("/")]
+    assert image._find(__file__)
+    assert not image._find(f"{__file__}.gone")
+    with pytest.raises(LabError) as caught:
+        image.require_programs(lambda name: name != keyring)
+    assert f"The lab needs {keyring}." in str(caught.value)
+    assert str(caught.value).endswith("apt-get install --no-install-recommends debian-archive-keyring")
+
+
 def test_recipe_hash_follows_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image, "NODE_FILES", tmp_path)
     hashes = {image.recipe_hash()}

@@ -119,8 +119,10 @@ INSTALLED = {
 ENABLED_UNITS = ("l4lb-lab-agent.service", "l4lb-lab-network.service", "l4lb-serve.service")
 INITRD_MODULES = ("virtio_pci", "virtio_blk", "ext4")
 
-# program -> the Debian package that has it
+# program, or path of a file -> the Debian package that has it
 HOST_PROGRAMS = {
+    # what proves Debian's packages; a host that is no Debian does not have it by itself
+    "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
     "qemu-system-x86_64": "qemu-system-x86",
     "qemu-img": "qemu-utils",
     "mmdebstrap": "mmdebstrap",
@@ -156,8 +158,12 @@ class Image:
         return self.directory / "id_ed25519"
 
 
-def require_programs(find: Callable[[str], object] = lambda name: shutil.which(name, path=SEARCH_PATH)) -> None:
-    """Raise LabError naming every missing program's package and the command that installs them."""
+def _find(name: str) -> object:
+    return Path(name).is_file() if name.startswith("/") else shutil.which(name, path=SEARCH_PATH)
+
+
+def require_programs(find: Callable[[str], object] = _find) -> None:
+    """Raise LabError naming every missing program or file, and the command that installs their packages."""
     programs = dict(HOST_PROGRAMS)
     if os.getuid() != 0:
         # files of root without being root, and the id ranges that mmdebstrap's unshare mode needs
