@@ -445,6 +445,17 @@ def parse_key(value: object, path: str, findings: Findings) -> Optional[ServiceK
     return make_key(given, value, path, findings)
 
 
+def parse_server_of(
+    service: object, server: object, path: str, findings: Findings
+) -> Optional[tuple[ServiceKey, ServerKey]]:
+    """Dicts that name a service and one of its servers -> their keys, or ``None`` with the problems in ``findings``."""
+    key = parse_key(service, f"{path}.service", findings)
+    given = _values.record(SERVER_FIELDS, server, f"{path}.server", findings)
+    if key is None or given is None or "address" not in given:
+        return None
+    return key, make_server_key(key, given)
+
+
 #: Servers of a table that were parsed, by what was written: the same server stands under many services. The bytes of
 #: its dict, the default forward and the default port if it needs one; in these bytes, 1 and true are not the same.
 Known = dict[Optional[tuple[bytes, str, int]], Server]

@@ -136,6 +136,24 @@ def check_scope(wanted: Collection[ServiceKey], scope: Scope, path: str, finding
             findings.problem(path, "a listed service is outside of scope", _model.key_text(key))
 
 
+def _nested(value: object) -> object:
+    return value
+
+
+_NOT_READY_FIELDS = (Field("service", _nested, required=True), Field("server", _nested, required=True))
+
+
+def parse_not_ready(value: object, findings: Findings) -> frozenset[tuple[ServiceKey, ServerKey]]:
+    """The option ``not_ready`` -> the servers that are not to be added; every problem goes to ``findings``."""
+    servers = set()
+    for i, item in enumerate(_values.records(value, "not_ready", findings, _model.MAX_SERVERS)):
+        given = _values.record(_NOT_READY_FIELDS, item, f"not_ready[{i}]", findings)
+        if given is not None and len(given) == len(_NOT_READY_FIELDS):
+            named = _model.parse_server_of(given["service"], given["server"], f"not_ready[{i}]", findings)
+            servers.update([named] if named else [])
+    return frozenset(servers)
+
+
 class Owned(NamedTuple):
     """The services that runs of ours have made, and the servers, whoever made their service."""
 
@@ -151,10 +169,12 @@ class Policy(NamedTuple):
     keep_weights: bool = False
     max_removals: Limit = Limit()
     allow_actions: tuple[str, ...] = ACTION_WORDS
+    not_ready: frozenset[tuple[ServiceKey, ServerKey]] = frozenset()
 
     def plan(self, current: Table, listed: Table, owned: Owned) -> Plan:
         """The plan that makes ``listed`` true and purges, before anything is checked."""
         wanted = keep_weights(current, listed) if self.keep_weights else listed
+        wanted = hold_back(current, wanted, self.not_ready)
         made = plan(current, wanted, *unwanted(current, listed, self.purge, owned, self.scope))
         return made._replace(keeps_weights=self.keep_weights)
 
@@ -241,6 +261,31 @@ def keep_weights(current: Table, listed: Table) -> Table:
         }
         table[key] = Entry(entry.service, servers)
     return table
+
+
+def hold_back(current: Table, listed: Table, not_ready: Collection[tuple[ServiceKey, ServerKey]]) -> Table:
+    """``listed`` where each server that is ``not_ready`` is as it is in ``current``, or left out if it is not there."""
+    table = dict(listed)
+    for key, one in sorted(not_ready):
+        if key not in table or one not in table[key].servers:
+            continue
+        servers = dict(table[key].servers)
+        live = current[key].servers.get(one) if key in current else None
+        if live is None:
+            del servers[one]
+        else:
+            servers[one] = live
+        table[key] = Entry(table[key].service, servers)
+    return table
+
+
+def not_added(table: Table, listed: Table, not_ready: Collection[tuple[ServiceKey, ServerKey]]) -> list[str]:
+    """A line for each listed server that ``table`` lacks because it is ``not_ready``."""
+    return [
+        f"{_model.key_text(key)} -r {_model.server_text(one)}"
+        for key, one in sorted(not_ready)
+        if key in listed and one in listed[key].servers and (key not in table or one not in table[key].servers)
+    ]
 
 
 def kept_weights(table: Table, listed: Table) -> list[str]:

@@ -22,8 +22,7 @@ from ._model import (
     ServerKey,
     ServiceKey,
     key_text,
-    make_server_key,
-    parse_key,
+    parse_server_of,
     server_text,
     word_of,
 )
@@ -122,11 +121,10 @@ def _parse_flow(item: object, where: str, findings: Findings) -> Optional[Flow]:
     given = _values.record(FLOW_FIELDS, item, where, findings)
     if given is None or not {"service", "server"} <= set(given):
         return None
-    service = parse_key(given["service"], f"{where}.service", findings)
-    server = _values.record(SERVER_FIELDS, given["server"], f"{where}.server", findings)
-    if service is None or server is None or "address" not in server:
+    named = parse_server_of(given["service"], given["server"], where, findings)
+    if named is None:
         return None
-    identity = make_server_key(service, server)
+    service, identity = named
     source = given.get("source", b"")
     if identity.family != service.family:
         rule = "must be of the service's family: IPVS does not translate between them"

@@ -12,7 +12,7 @@ from typing import Any
 from . import _argspec, _model, _values
 from ._errors import Findings
 from ._module import Task
-from ._policy import ACTION_WORDS, PURGES, Policy, check_scope, limit, parse_scope
+from ._policy import ACTION_WORDS, PURGES, Policy, check_scope, limit, parse_not_ready, parse_scope
 from ._values import Field
 
 _LIMIT_FIELDS = (Field("max_removals", limit),)
@@ -20,6 +20,7 @@ _PRESENT: dict[str, Any] = {
     "purge": {"type": "str", "choices": list(PURGES), "default": "none"},
     "keep_weights": {"type": "bool", "default": False},
     "max_removals": {"type": "raw", "default": "25%"},
+    "not_ready": {"type": "list", "elements": "dict", "default": []},
     **_argspec.FORCE,
 }
 TABLE: dict[str, Any] = {
@@ -54,6 +55,7 @@ def parse_table(task: Task) -> tuple[_model.Table, Policy, bool]:
     scope = parse_scope(params["scope"], findings)
     limits = _values.record(_LIMIT_FIELDS, {"max_removals": params["max_removals"]}, "", findings) or {}
     check_scope(listed, scope, source, findings)
+    not_ready = parse_not_ready(params["not_ready"], findings)
     if params["state"] == "absent":
         # how a service would have to be, or had better be, does not matter to its removal
         findings.warnings.clear()
@@ -61,4 +63,5 @@ def parse_table(task: Task) -> tuple[_model.Table, Policy, bool]:
     _values.refuse_with_absent(params, _PRESENT, findings)
     task.conclude(findings)
     allowed = tuple(params["allow_actions"])
-    return listed, Policy(params["purge"], scope, params["keep_weights"], limits["max_removals"], allowed), commands
+    policy = Policy(params["purge"], scope, params["keep_weights"], limits["max_removals"], allowed, not_ready)
+    return listed, policy, commands

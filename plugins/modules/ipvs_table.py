@@ -105,6 +105,16 @@ options:
         nothing, and is refused.
     type: bool
     default: false
+  not_ready:
+    description:
+      - Servers that are not to be added, because their hosts are not ready for them, each a dict with C(service) (what
+        names the service) and C(server) (its C(address) and C(port)). P(l4lb.ipvs.not_ready_servers#filter) makes this
+        list.
+      - One that is in the table already stays as it is, and is not removed. RV(not_added) lists the others. A server
+        that is not among O(services) makes no difference.
+    type: list
+    elements: dict
+    default: []
   max_removals:
     description:
       - How much a purge may remove, of services and, separately, of servers, as a number or as a share such as V(25%)
@@ -196,6 +206,12 @@ kept_weights:
   type: list
   elements: str
   sample: ["-t 192.0.2.10:443 -r 198.51.100.11:8443 keeps weight 0 (listed: 1)"]
+not_added:
+  description: The servers of O(not_ready) that were not added, the first 100 of them.
+  returned: O(not_ready) is not empty
+  type: list
+  elements: str
+  sample: ["-t 192.0.2.10:80 -r 198.51.100.11:80"]
 rerouted:
   description:
     - The addresses of the servers that the task takes from C(nat) or C(tun) to C(dr) or back, all of them however many.
@@ -311,6 +327,9 @@ def run(task: Task) -> dict[str, Any]:
     if policy.keep_weights:
         kept = _policy.kept_weights(told.predicted, listed)
         result["kept_weights"] = capped(kept, len(kept))
+    if policy.not_ready:
+        held = _policy.not_added(told.predicted, listed, policy.not_ready)
+        result["not_added"] = capped(held, len(held))
     if policy.purge != "none" and not task.check_mode:
         try:
             register().strike(told.predicted)

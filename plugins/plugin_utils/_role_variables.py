@@ -21,8 +21,8 @@ from ..module_utils._errors import Findings
 #: The variables of each role, by the beginning of their names: those of its argument specs, and the hosts it is for.
 KNOWN = {
     "ipvs_director_": (
-        *("allow", "hosts", "keep_weights", "lint_allow", "manage_packages", "max_removals", "pools", "purge"),
-        *("services", "snat_source", "state", "sysctls", "vip", "vip_interface", "vip_prefix"),
+        *("allow", "hosts", "keep_weights", "lint_allow", "manage_packages", "max_removals", "not_ready", "pools"),
+        *("purge", "services", "snat_source", "state", "sysctls", "vip", "vip_interface", "vip_prefix"),
     ),
     "ipvs_backend_": (
         *("addresses", "allow", "hosts", "lint_allow", "manage_packages", "pools", "purge", "return_direct"),

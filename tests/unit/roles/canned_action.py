@@ -11,6 +11,7 @@ import json
 import os
 from typing import Any
 
+from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 
@@ -20,11 +21,18 @@ class ActionModule(ActionBase):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         name = self._task.action.rpartition(".")[2]
         variables = task_vars or {}
-        call = {"host": variables["inventory_hostname"], "module": name, "parameters": self._task.args}
+        call = {
+            "host": variables["inventory_hostname"],
+            "module": name,
+            "parameters": self._task.args,
+            "check": self._task.check_mode,
+        }
         with open(os.environ["CANNED_CALLS"], "a", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.write(json.dumps(call) + "\n")
         result = {"changed": False, **variables["canned"].get(name, {})}
+        if result.get("unreachable"):
+            raise AnsibleConnectionFailure("canned")
         if name == "ipvs_probe":
             result["targets"] = [_answered(target, variables["canned_names"]) for target in self._task.args["targets"]]
         return result

@@ -123,6 +123,41 @@ def test_servers_that_go_from_or_to_dr_are_told(every_way: Any) -> None:
     assert result["rerouted"] == ["198.51.100.21"]
 
 
+NOT_READY = [{"service": {"address": "192.0.2.10", "port": 443}, "server": {"address": "198.51.100.11", "port": 8443}}]
+
+
+def test_a_server_that_is_not_ready_is_not_added(every_way: Any) -> None:
+    after = "".join(line for line in WEB_LINES.splitlines(True) if "198.51.100.11" not in line)
+    result = every_way(main, {"services": [WEB], "not_ready": NOT_READY}, "", after)
+    assert result["not_added"] == ["-t 192.0.2.10:443 -r 198.51.100.11:8443"]
+
+
+@pytest.mark.parametrize("purge", ["none", "owned", "all"])
+def test_a_live_server_that_is_not_ready_stays_as_it_is(every_way: Any, purge: str) -> None:
+    before = WEB_LINES.replace("198.51.100.11:8443 -m -w 1", "198.51.100.11:8443 -m -w 9 -x 7 -y 3")
+    result = every_way(main, {"services": [WEB], "not_ready": NOT_READY, "purge": purge}, before, before)
+    assert (result["operations"], result["not_added"]) == ([], [])
+
+
+def test_a_server_that_is_not_ready_and_not_listed_makes_no_difference(every_way: Any) -> None:
+    every_way(main, {"services": [DNS], "not_ready": NOT_READY}, "", DNS_LINES)
+
+
+@pytest.mark.parametrize(
+    ("not_ready", "problem"),
+    [
+        ([{"service": NOT_READY[0]["service"]}], "not_ready[0].server: is required"),
+        ([{**NOT_READY[0], "host": "web1"}], "not_ready[0].host: unknown key"),
+        ([{**NOT_READY[0], "server": {"address": "web1"}}], "not_ready[0].server.address: must be an IP address"),
+        ([{**NOT_READY[0], "service": {"port": 443}}], "not_ready[0].service"),
+    ],
+)
+def test_bad_servers_that_are_not_ready_are_named(run_main: Any, not_ready: Any, problem: str) -> None:
+    result = run_main(main, {"services": [WEB], "not_ready": not_ready})
+    assert result["failed"]
+    assert any(one.startswith(problem) for one in result["problems"]), result["problems"]
+
+
 def test_a_drain_comes_after_everything_that_takes_over(every_way: Any) -> None:
     servers = [
         {"address": "198.51.100.11", "port": 8443, "weight": 0},
