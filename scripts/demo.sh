@@ -19,8 +19,8 @@ fi
 
 mkdir -p build/demo
 inventory=build/demo/lab.yml
-report=$PWD/build/demo/report
-rm -rf "$report"
+report=$PWD/build/demo/report.json
+rm -f "$report"
 play() { ansible-playbook --inventory "$inventory" --inventory examples/nat/inventory "$@"; }
 
 say 'Booting the lab: a client, a director and its servers as small virtual machines (the image is built once)'
@@ -37,7 +37,8 @@ say 'Who answered'
 python3 - "$report" <<'END'
 import json, pathlib, sys
 
-lines = [verdict["line"] for path in sorted(pathlib.Path(sys.argv[1]).glob("*.json")) for verdict in json.loads(path.read_text())]
+report = pathlib.Path(sys.argv[1])
+lines = [verdict["line"] for verdict in json.loads(report.read_text())] if report.exists() else []
 sys.exit(print("\n".join(f"  {line}" for line in lines)) if lines else f"FAIL: {sys.argv[1]} does not say who answered")
 END
 cat <<'END'

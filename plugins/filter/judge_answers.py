@@ -51,12 +51,19 @@ options:
     default: {}
   before:
     description:
-      - The C(statistics) that M(l4lb.ipvs.ipvs_info) returned before, for services without a pattern.
+      - The C(statistics) that M(l4lb.ipvs.ipvs_info) returned before, for services without a pattern. Where several
+        directors have a VIP, the lists of all of them put together; their counters are added up.
       - A server whose connections all failed is known by them only with V(nat), where its answers pass the director.
     type: list
     elements: dict
   after:
     description: The same afterwards. Connections of others in between count as well.
+    type: list
+    elements: dict
+  held:
+    description:
+      - The plain services whose VIP any director has, see P(l4lb.ipvs.held_services#filter). Any other fails. By
+        default all.
     type: list
     elements: dict
 seealso:
@@ -91,9 +98,10 @@ def judge_answers(
     verify: Optional[Mapping[str, Any]] = None,
     before: Optional[Sequence[Mapping[str, Any]]] = None,
     after: Optional[Sequence[Mapping[str, Any]]] = None,
+    held: Optional[Sequence[Mapping[str, Any]]] = None,
 ) -> list[dict[str, Any]]:
     """The filter of this name; see DOCUMENTATION."""
-    return judge(services, results, verify or {}, before, after)
+    return judge(services, results, verify or {}, before, after, held)
 
 
 class FilterModule:

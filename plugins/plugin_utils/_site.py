@@ -22,7 +22,7 @@ from ._lint import addresses_of
 from ._marks import traffic_of
 from ._reading import networks
 from ._resolve import Inventory, Resolved, resolve
-from ._vip_words import EXTERNAL, HOLD, words_of_vips
+from ._vip_words import EXTERNAL, HOLD, STANDBY, words, words_of_vips
 
 #: How many pairs are built at once: one to learn from, then a quarter of them, then the rest.
 WAVES = (1, "25%", "100%")
@@ -145,6 +145,29 @@ def not_ready_servers(
         for key, server in sorted(one.entry.servers.items())
         if key.address in addresses and _needs_its_host(one, server)
     ]
+
+
+def held(
+    resolved: Sequence[Resolved], host: Mapping[str, Any], vip: object = HOLD, names: Sequence[Optional[str]] = ()
+) -> list[dict[str, Any]]:
+    """The plain services whose VIP a director has by one reading of it, whoever placed it there.
+
+    :param resolved: the services that this director carries
+    :param vip: its ``ipvs_director_vip``, which decides about services whose VIP is not stated
+    :param names: the names of all services
+    :raises InvalidInput: ``vip`` or the traffic of a service by firewall mark breaks a rule
+    """
+    findings = Findings()
+    live = {one.address.packed for one in networks(host["interfaces"])}
+    word = words(vip, [*names, *(one.plain.get("name") for one in resolved)], findings)
+    kept = []
+    for one in resolved:
+        traffic = traffic_of(one, findings)
+        here = live & set(traffic.addresses) if traffic else word[one.plain.get("name")] != STANDBY
+        if here:
+            kept.append(one.plain)
+    findings.raise_problems()
+    return kept
 
 
 def _needs_its_host(service: Resolved, server: _model.Server) -> bool:

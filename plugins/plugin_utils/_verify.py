@@ -312,17 +312,27 @@ def judge(
     verify: object,
     before: Optional[Sequence[Mapping[str, Any]]] = None,
     after: Optional[Sequence[Mapping[str, Any]]] = None,
+    held: Optional[Sequence[Mapping[str, Any]]] = None,
 ) -> list[dict[str, Any]]:
     """One verdict per service: ``service``, ``passed``, ``explained`` (whether it is known who gave each answer) and
     ``line``, the sentence for the reader.
 
     ``results`` are the targets of ``ipvs_probe``. Where a service has no pattern, who answered comes from the
-    connections that its servers counted between ``before`` and ``after``, the ``statistics`` of ``ipvs_info``.
+    connections that its servers counted between ``before`` and ``after``, the ``statistics`` of ``ipvs_info`` on every
+    director that has the VIP, one list after the other. ``held`` are the services whose VIP any director
+    has; None: all.
     """
     found = {str(result["name"]): result for result in results}
+    answered_for = (
+        None if held is None else {_model.key_text(asked.entry.service.key) for asked in _asked(held, verify)}
+    )
     verdicts = []
     for asked in _asked(services, verify):
         name = _model.key_text(asked.entry.service.key)
+        if answered_for is not None and name not in answered_for:
+            line = f"FAIL {name}: no director has the VIP"
+            verdicts.append({"service": name, "passed": False, "explained": True, "line": line})
+            continue
         if name not in found:
             line = f"FAIL {name}: not checked: ipvs_verify must name a port (and an address) that reaches it"
             verdicts.append({"service": name, "passed": False, "explained": True, "line": line})
@@ -400,16 +410,18 @@ def _is_nat(entry: Entry, key: ServerKey) -> bool:
 
 
 def _counters(entry: Entry, statistics: Sequence[Mapping[str, Any]]) -> dict[ServerKey, Mapping[str, int]]:
-    """What each server of the service has counted so far."""
+    """What each server of the service has counted so far, on all directors whose ``statistics`` these are."""
     name = _text.key_params(entry.service.key)
-    return {
-        _model.make_server_key(
-            entry.service.key, {"address": _values.address(one["address"]), "port": one["port"]}
-        ): one["counters"]
-        for counted in statistics
-        if counted["service"] == name
-        for one in counted["servers"]
-    }
+    counters: dict[ServerKey, dict[str, int]] = {}
+    for counted in statistics:
+        for one in counted["servers"] if counted["service"] == name else ():
+            key = _model.make_server_key(
+                entry.service.key, {"address": _values.address(one["address"]), "port": one["port"]}
+            )
+            sums = counters.setdefault(key, {})
+            for counter, number in one["counters"].items():
+                sums[counter] = sums.get(counter, 0) + number
+    return dict(counters)
 
 
 def _faults(entry: Entry, answers: Answers) -> list[str]:

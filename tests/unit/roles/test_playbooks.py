@@ -86,7 +86,9 @@ def fleet(tmp_path: Path) -> Path:
     """A directory with an inventory of two directors and two backends."""
     hosts = {"director1": 1, "director2": 2, "backend1": 11, "backend2": 12}
     readings = {
-        name: host_info(f"198.51.100.{last}/24", vips=[f"{VIP}/32"] if last > 10 else [])
+        name: host_info(
+            f"198.51.100.{last}/24", *([f"{VIP}/32"] if last == 1 else []), vips=[f"{VIP}/32"] if last > 10 else []
+        )
         for name, last in hosts.items()
     }
     (tmp_path / "hosts.yml").write_text(
@@ -127,9 +129,7 @@ def test_verify_with_every_kind_of_value_in_host_variables(fleet: Path) -> None:
     done = run(fleet, "--vault-password-file", "password", *report, "l4lb.ipvs.verify")
     assert done.status == 0, done.output
     assert done.of("ipvs_probe"), done.output
-    [written] = (fleet / "report").iterdir()
-    assert written.name == "director1.json"
-    assert {*json.loads(written.read_text())[0]} >= {"line", "passed", "explained"}
+    assert {*json.loads((fleet / "report").read_text())[0]} >= {"line", "passed", "explained"}
 
 
 def test_no_variable_holds_the_variables_of_all_hosts() -> None:

@@ -19,7 +19,7 @@ LINE = "PASS -t 198.51.100.100:443 mh mh-port (by source port): 120 of 120 answe
 PLAYBOOK = """#!/bin/sh
 for word; do
     case $word in
-        ipvs_verify_report=*) [ ! -e report ] || { mkdir -p "${word#*=}"; cp report "${word#*=}/director1.json"; } ;;
+        ipvs_verify_report=*) [ ! -e report ] || cp report "${word#*=}" ;;
     esac
 done
 """
