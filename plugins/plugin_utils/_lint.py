@@ -43,9 +43,14 @@ ALLOW_VARIABLE = "ipvs_lint_allow"
 #: What a director does, where it was given something else than the others.
 DIRECTOR_STATE_VARIABLE = "ipvs_director_state"
 SERVICES_VARIABLE = "ipvs_director_services"
-POOLS_VARIABLE = "ipvs_director_pools"
 SOURCE_VARIABLE = "ipvs_director_snat_source"
 DIRECTOR_ALLOW_VARIABLE = "ipvs_director_lint_allow"
+#: The variables that say so of services, pools and accepted checks: its role's, and what that is by default.
+OWN_VARIABLES = (
+    (SERVICES_VARIABLE, "ipvs_services"),
+    ("ipvs_director_pools", "ipvs_pools"),
+    (DIRECTOR_ALLOW_VARIABLE, ALLOW_VARIABLE),
+)
 #: The fact with the verdict, on the hosts of the batch that asked for it.
 VERDICT_FACT = "__ipvs_lint"
 #: What the variable tells of hosts, where nobody tells it otherwise.
@@ -320,10 +325,10 @@ def lint(
     ``directors`` carry the services that name no group of their own, by default the group ``ipvs_directors``;
     ``backends`` are the hosts that get the backend's role, by default the group ``ipvs_backends``. ``allow`` names the
     checks whose problems are to be warnings. Services, pools and ``allow`` are those of every director that has no
-    others, published by its role or as variables of its own.
+    others, published by its role or as variables of its own (of its role; in a run, those by default as well).
 
-    ``batch`` are the hosts that ask. An earlier verdict that knew the same of them is returned as it is, but for what
-    it said already.
+    ``batch`` are the hosts that a run is about to change. An earlier verdict that knew the same of them is returned as
+    it is, but for what it said already.
 
     :raises InvalidInput: the services, the networks of a host, what a director says of its VIPs, the name of a role's
         variable or ``allow`` break a rule.
@@ -336,7 +341,7 @@ def lint(
     given = Given(inventory.hostvars)
     written = plain(services), plain(inventory.pools)
     common = _Own(*written, allow, True, _digest(*written))
-    own = {name: _own(given[name], common) for name in _carriers(common, inventory, directors)}
+    own = {name: _own(given[name], common, bool(batch)) for name in _carriers(common, inventory, directors)}
     hosts = list(dict.fromkeys([*own, *backends, *batch]))
     known = {name: _known(given[name], own.get(name, common)) for name in hosts} if batch else {}
     for name in hosts:
@@ -393,16 +398,16 @@ class _Own(NamedTuple):
     source: str
 
 
-def _own(given: Mapping[str, Any], common: _Own) -> _Own:
-    services, pools = given.get(SERVICES_VARIABLE, common.services), given.get(POOLS_VARIABLE, common.pools)
-    same = services is common.services and pools is common.pools
-    return _Own(
-        services,
-        pools,
-        given.get(DIRECTOR_ALLOW_VARIABLE, common.allow),
-        given.get(DIRECTOR_STATE_VARIABLE, "present") != "absent",
-        common.source if same else _digest(services, pools),
+def _own(given: Mapping[str, Any], common: _Own, in_a_run: bool) -> _Own:
+    """What a director gives its role: outside of a run the services are to be checked that the caller has."""
+    defaults: tuple[Any, ...] = (common.services, common.pools, common.allow)
+    services, pools, allow = (
+        next((given[name] for name in names[: 1 + in_a_run] if name in given), default)
+        for names, default in zip(OWN_VARIABLES, defaults)
     )
+    same = services is common.services and pools is common.pools
+    present = given.get(DIRECTOR_STATE_VARIABLE, "present") != "absent"
+    return _Own(services, pools, allow, present, common.source if same else _digest(services, pools))
 
 
 def _digest(*values: object) -> str:

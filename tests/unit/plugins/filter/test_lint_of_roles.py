@@ -69,6 +69,16 @@ def test_each_director_has_services_of_its_own() -> None:
     )
 
 
+def test_in_a_run_a_director_that_is_still_to_come_has_the_services_of_its_inventory() -> None:
+    other = {**MAIL, "address": "198.51.100.101"}
+    hosts = two({**director(1), "ipvs_services": [WEB]}, {**director(2), "ipvs_services": [other]})
+    for batch in (["backend1"], ["director1"]):
+        assert verdict_for(batch, hosts) | {"known": {}} == {**CLEAN, "known": {}}
+    assert "all hold the VIP" in only(lint([WEB], **hosts), "problems"), "of what the caller wants to know"
+    hosts["hostvars"]["director2"]["ipvs_pools"] = {}
+    assert lint([WEB], **hosts, batch=["backend2"])["problems"] == []
+
+
 def test_a_service_in_the_lists_of_both_is_one() -> None:
     served = {**DR, "servers": [{"address": "198.51.100.2"}]}
     hosts = two(
