@@ -29,7 +29,18 @@ RESULTS = ROOT / "build" / "results"
 HEARTBEAT = 30  # seconds between signs of life of a long part
 TAIL = 40  # lines of a failing log
 REASON = 600  # characters of why a test failed
-SOAK_SCENARIOS = ("moves", "nat_one_armed", "nat_two_armed", "two_directors", "two_pairs")  # not part of `make test`
+# not part of `make test`: each is about a case of its own, and no other test depends on it
+SOAK_SCENARIOS = (
+    "dead_hosts",
+    "moves",
+    "nat_one_armed",
+    "nat_routed",
+    "nat_two_armed",
+    "sctp",
+    "two_directors",
+    "two_pairs",
+    "udp",
+)
 
 
 @dataclass(frozen=True)
