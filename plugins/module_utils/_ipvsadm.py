@@ -6,7 +6,8 @@
 """The commands that ``ipvsadm -Sn`` prints and ``ipvsadm -R`` takes, as the list of services of ipvs_table. Pure.
 
 Only the translation of options is here, and what they forget; what the values mean, and whether they are right, is the
-model's.
+model's. Where ipvsadm would make something else of a line (``config_stream_read``, ``parse_options``, ``parse_service``
+and ``parse_netmask`` of ipvsadm 1.31) than the model makes of its values, the line is refused.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any, Optional
 
-from ._errors import Findings, show_key
+from . import _values
+from ._errors import BadValue, Findings, show_key
 from ._model import Server, key_text, server_text
 from ._plan import Operation
 
@@ -85,11 +87,21 @@ _SUBJECTS = {
 _ADD_SERVICE = ("-A", "--add-service")
 _ADD_SERVER = ("-a", "--add-server")
 _KEY = ("fwmark", "family", "protocol", "address", "port")
+#: Commands of other kinds, and what to do without them.
+_OTHER_COMMANDS = {
+    **dict.fromkeys(("-C", "--clear"), "leave it out; purge decides what becomes of services that are not listed"),
+    **dict.fromkeys(("-E", "--edit-service", "-e", "--edit-server"), "leave it out; -A and -a give the final values"),
+    **dict.fromkeys(("-D", "--delete-service", "-d", "--delete-server"), "leave it and what it removes out"),
+}
 #: ipvsadm's own when -p has no value.
 _DEFAULT_PERSISTENCE = 360
 _ENDPOINT = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<v4>[^:\[\]]*))(?::(?P<port>.*))?\Z")
-#: What a shell takes otherwise than str.split(): quotes, comments, and characters that are no blanks to a shell.
-_SHELL = re.compile("[\"'\\\\#\x0b-\x1f\x80-\U0010ffff]")
+_DOTTED_MASK = re.compile(r"(0|[1-9][0-9]{0,2})(\.(0|[1-9][0-9]{0,2})){3}\Z", re.ASCII)
+_PROGRAM = re.compile(r"(\S*/)?ipvsadm\Z")
+#: Within a word it is one of its characters.
+_COMMENT = re.compile(r"(^|[ \t\r])#.*")
+#: What a shell takes otherwise than str.split(): quotes, and characters that are no blanks to a shell.
+_SHELL = re.compile("[\"'\\\\\x0b-\x1f\x80-\U0010ffff]")
 
 
 class _Bad(Exception):
@@ -132,14 +144,17 @@ def forgotten(operations: Iterable[Operation]) -> Optional[str]:
 
 
 def _words(line: str) -> list[str]:
-    """The words of a line as a shell has them."""
+    """The words of a line as a shell has them, without the name of the program that ipvsadm skips too."""
+    line = _COMMENT.sub("", line) if "#" in line else line
     # nearly every line has nothing that a shell would look for, and looking takes ten times as long
-    return shlex.split(line, comments=True) if _SHELL.search(line) else line.split()
+    words = shlex.split(line) if _SHELL.search(line) else line.split()
+    return words[1:] if words and _PROGRAM.match(words[0]) else words
 
 
 def _command(words: list[str], services: dict[tuple[Any, ...], dict[str, Any]]) -> None:
     if words[0] not in _ADD_SERVICE + _ADD_SERVER:
-        raise _Bad("must begin with -A or -a")
+        what = _OTHER_COMMANDS.get(words[0])
+        raise _Bad("must begin with -A or -a" + (f": {what}" if what else ""))
     service: dict[str, Any] = {}
     server: dict[str, Any] = {}
     given: dict[str, str] = {}
@@ -153,27 +168,36 @@ def _command(words: list[str], services: dict[tuple[Any, ...], dict[str, Any]]) 
             raise _Bad(f"has both {given[subject]} and {option}, where one is allowed")
         given[subject] = option
         record = server if subject in _OF_SERVER else service
+        if subject == "family" and "fwmark" not in service:
+            raise _Bad(f"{option} must stand after -f")
+        if subject == "family" and "persistence_netmask" in given:
+            raise _Bad(f"{option} must stand before {given['persistence_netmask']}, or it sets the mask too")
         if option in _WORDS:
             record[subject] = _WORDS[option][1]
         elif option in _PROTOCOLS:
             address, port = _endpoint(_value(option, rest))
-            service.update(protocol=_PROTOCOLS[option], address=address, port=port if port is not None else 0)
+            service.update(protocol=_PROTOCOLS[option], address=address, port=port if port is not None else "0")
         elif option in _SERVERS:
             address, server_port = _endpoint(_value(option, rest))
             server["address"] = address
             if server_port is not None:
                 server["port"] = server_port
+            elif "service" not in given:
+                raise _Bad(f"{option} without a port must stand after the service")
         elif option in _MARKS:
-            service["fwmark"] = _value(option, rest)
-            service.setdefault("family", "ipv4")
+            service.update(fwmark=_value(option, rest), family="ipv4")
         elif subject == "persistence_timeout":
             bare = not rest or rest[-1].startswith("-")
             service[subject] = _DEFAULT_PERSISTENCE if bare else rest.pop()
+            if service[subject] == "0":
+                raise _Bad(f"{option} 0 is nothing that ipvsadm takes: leave it out for a service without persistence")
+        elif subject == "persistence_netmask":
+            service[subject] = _netmask(option, _value(option, rest), service)
         elif subject == "scheduler_flags":
             service[subject] = _value(option, rest).split(",")
         else:
             record[subject] = _value(option, rest)
-    key = tuple(map(service.get, _KEY))
+    key = _key(service)
     if words[0] in _ADD_SERVICE:
         if server:
             raise _Bad("has options of a server")
@@ -188,6 +212,33 @@ def _command(words: list[str], services: dict[tuple[Any, ...], dict[str, Any]]) 
         services[key]["servers"].append(server)
 
 
+def _netmask(option: str, written: str, service: dict[str, Any]) -> str:
+    """The mask of ``-M``. ipvsadm parses it as an IPv4 address, where 24 is 0.0.0.24, unless it knows by then that the
+    service is of IPv6.
+    """
+    if service.get("family") == "ipv6" or ":" in service.get("address", ""):
+        return written
+    if "address" not in service and "fwmark" not in service:
+        raise _Bad(f"{option} must stand after the service, whose family says what it means")
+    if not _DOTTED_MASK.match(written):
+        raise _Bad(f"{option} of an IPv4 service must be a dotted mask: for another one ipvsadm makes a wrong one")
+    return written
+
+
+def _key(service: dict[str, Any]) -> tuple[Any, ...]:
+    """What names the service, however its address is spelt."""
+    *names, address, port = map(service.get, _KEY)
+    return (*names, _packed(address) if address is not None else None, port)
+
+
+@cache
+def _packed(written: str) -> object:
+    try:
+        return _values.address(written)
+    except BadValue:
+        return written  # the model's to refuse
+
+
 def _value(option: str, rest: list[str]) -> str:
     if not rest:
         raise _Bad(f"{option} needs a value")
@@ -199,4 +250,10 @@ def _endpoint(written: str) -> tuple[str, Optional[str]]:
     match = _ENDPOINT.match(written)
     if not match:
         raise _Bad(f"not an address with a port: {show_key(written)}")
-    return match["v6"] if match["v6"] is not None else match["v4"], match["port"]
+    if match["v6"] is None:
+        return match["v4"], match["port"]
+    if ":" not in match["v6"]:
+        raise _Bad(f"brackets are for an IPv6 address: {show_key(written)}")
+    if match["port"] is None:
+        raise _Bad(f"an IPv6 address needs a port here: {show_key(written)}")
+    return match["v6"], match["port"]

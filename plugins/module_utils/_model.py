@@ -53,7 +53,7 @@ DEFAULT_SCHEDULER = "wlc"
 DEFAULT_FORWARD = "dr"
 MAX_PERSISTENCE = 2678400  # 31 days, ipvsadm's MAX_TIMEOUT; the kernel's seconds * HZ wraps in 32 bits far above
 MAX_INT = 2**31 - 1
-USUAL_WEIGHT = 65535  # ipvsadm's limit
+USUAL_WEIGHT = 65535  # the limit of ipvsadm 1.31, which Debian raises to the kernel's
 SH_SLOTS = 256  # CONFIG_IP_VS_SH_TAB_BITS=8
 MH_SLOTS = 4093  # CONFIG_IP_VS_MH_TAB_INDEX=12
 MAX_SERVICES = 100_000
@@ -375,7 +375,9 @@ def make_server(
     upper = given.get("upper_threshold", base.upper)
     lower = given.get("lower_threshold", base.lower)
     if weight > USUAL_WEIGHT:
-        findings.warning(_at(path, "weight"), f"is above {USUAL_WEIGHT}, the most that ipvsadm restores", weight)
+        findings.warning(
+            _at(path, "weight"), f"is above {USUAL_WEIGHT}, the most that ipvsadm restores except Debian's", weight
+        )
     if lower > upper:
         findings.problem(_at(path, "lower_threshold"), f"must not be above upper_threshold ({upper})", lower)
     _check_place(key, identity, method, path, findings)

@@ -19,7 +19,13 @@ from ._files import read
 from ._values import Field
 
 #: How commands of ipvsadm begin, right or wrong, and no list or dict of YAML or JSON does.
-_COMMANDS = re.compile(r"\s*(#[^\n]*\n\s*)*--?[A-Za-z]")
+_COMMANDS = re.compile(r"\s*(#[^\n]*\n\s*)*(--?[A-Za-z]|(\S*/)?ipvsadm\s)")
+_EMPTY = (
+    "lists nothing: the file may have been cut off, or be what ipvsadm -Sn prints of an empty table; "
+    "where no services are meant, write []"
+)
+_DECIMAL = re.compile(r"(0|-?[1-9][0-9]{0,40})\Z", re.ASCII)
+_INTEGER, _NULL = "tag:yaml.org,2002:int", "tag:yaml.org,2002:null"
 _FIELDS = (Field("services", lambda value: value, required=True),)
 _TWICE = "gives a key twice"
 
@@ -46,6 +52,8 @@ def load(path: str, findings: Findings) -> tuple[object, bool]:
         from . import _ipvsadm  # most files are not of this form
 
         return _ipvsadm.parse(text, "src", findings), True
+    if not any(line.strip() and not line.lstrip().startswith("#") for line in text.splitlines()):
+        raise InvalidInput(str(Finding("src", _EMPTY, path)))
     try:
         held = _structured(text, path, findings)
     except RecursionError:
@@ -67,16 +75,18 @@ def _structured(text: str, path: str, findings: Findings) -> Any:
             f"{path} is no JSON, and YAML needs PyYAML on this node: install the package python3-yaml, or write JSON"
         ) from None
     try:
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+        loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
         root = loader.get_single_node()
-        if root is None:
-            return None
+        if root is None or (root.tag == _NULL and not root.value):
+            raise InvalidInput(str(Finding("src", _EMPTY, path)))
+        # YAML has 80 written as 0120, 1:20 and 8_0 too
+        loader.yaml_constructors = {**loader.yaml_constructors, _INTEGER: lambda dummy, node: _integer(node.value)}
         # before the loader merges what stands under << into its mapping, where a key may then stand twice
         for line, key in sorted(_repeated_nodes(root)):
             findings.problem(f"src line {line}", _TWICE, key)
         return loader.construct_document(root)
     except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        # all but the first are of values that are not what their tags say: a date that is none, an !!int without digits
+        # all but the first are of values that are not what their tags say: a date that is none
         place = " ".join(str(error).split())
         raise InvalidInput(
             str(Finding("src", f"is neither YAML nor JSON nor ipvsadm commands: {place}", path))
@@ -85,12 +95,17 @@ def _structured(text: str, path: str, findings: Findings) -> Any:
 
 def _json(text: str, findings: Findings) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_once)
+        return json.loads(text, object_pairs_hook=_once, parse_int=_integer)
     except _Repeated:
         # an object is not told its place while it is read
         for place, key in _repeated_pairs(json.loads(text, object_pairs_hook=tuple), "src"):
             findings.problem(place, _TWICE, key)
-        return json.loads(text)
+        return json.loads(text, parse_int=_integer)
+
+
+def _integer(written: str) -> object:
+    """An integer that is written as one; anything else as it is written, which the model refuses by its place."""
+    return int(written) if _DECIMAL.match(written) else written
 
 
 def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ MAX_ITEMS = 10_000
 TRUE_WORDS = frozenset(("true", "yes", "on", "1"))
 FALSE_WORDS = frozenset(("false", "no", "off", "0"))
 
-_DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,40})\Z", re.ASCII)
+_DECIMAL = re.compile(r"(0|-?[1-9][0-9]{0,40})\Z", re.ASCII)
 _MAPPED = b"\0" * 10 + b"\xff\xff"  # ::ffff:0:0/96, RFC 4291
 _DOTTED = re.compile(r"[0-9]+(\.[0-9]+)*\Z", re.ASCII)
 _MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}\Z", re.ASCII)

@@ -54,7 +54,7 @@ options:
         ones. A new server has V(1) by default.
       - With the schedulers V(sh) and V(mh), V(0) refuses the new connections that fall on the server, unless the
         service has V(sh-fallback) or V(mh-fallback); this is warned of.
-      - More than 65535 is accepted with a warning, for C(ipvsadm --restore) would not take it.
+      - More than 65535 is accepted with a warning, because C(ipvsadm --restore) takes it on Debian and Ubuntu only.
     type: raw
   upper_threshold:
     description:

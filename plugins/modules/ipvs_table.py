@@ -49,10 +49,15 @@ options:
       - The path of a file on the node that lists the services instead of O(services); for tables of thousands, which
         make slow arguments. Its content tells its form.
       - "YAML or JSON: the list, or a dictionary with the list under C(services). YAML needs PyYAML on the node, JSON is
-        faster."
+        faster. An integer must be written as one: what YAML would take for 80 as well, such as C(0120), C(1:20), C(8_0)
+        and C(0x50), is refused. In O(services) Ansible has read such a value by the time the module gets it."
       - "The output of C(ipvsadm -Sn), or other lines of C(-A) and C(-a) for C(ipvsadm -R), with numeric addresses and
-        ports, and blanks between options and their values. C(ipvsadm -Sn) prints no thresholds: lines without C(-x)
-        and C(-y) set those of their servers to 0, with a warning where they were not."
+        ports, and blanks between options and their values. Each may begin with the name of the program, as in a script.
+        C(ipvsadm -Sn) prints no thresholds: lines without C(-x) and C(-y) set those of their servers to 0, with a
+        warning where they were not."
+      - A line is refused of which C(ipvsadm) would make something else than it seems to say. The mask of C(-M) is
+        dotted for IPv4 and stands after the service, C(-6) after C(-f), and C(-r) without a port after the service.
+      - A file that lists nothing is refused, because it may have been cut off. Write C([]) where no services are meant.
       - A file is refused that gives a key or, on one line, an option twice, that has another key beside C(services), or
         that is C(ipvsadm)'s and does not end with a newline, for such a file was cut off.
     type: path

@@ -38,7 +38,7 @@ LAYERS = {
     "_apply": {"_errors", "_values", "_model", "_plan", "_wire", "_encode"},
     "_policy": {"_errors", "_values", "_model", "_plan"},
     "_ownership": {"_errors", "_files", "_module", "_model", "_plan", "_apply", "_policy"},
-    "_ipvsadm": {"_errors", "_model", "_plan"},
+    "_ipvsadm": {"_errors", "_model", "_plan", "_values"},
     "_source": {"_errors", "_files", "_values", "_ipvsadm"},
     "_tablespec": {"_errors", "_values", "_module", "_model", "_argspec", "_policy", "_source"},
     "_change": {"_errors", "_kernel", "_module", "_model", "_text", "_plan", "_client", "_apply", "_ownership"},

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from plugins.module_utils._errors import Findings
-from plugins.module_utils._ipvsadm import _words, parse
+from plugins.module_utils._ipvsadm import _COMMENT, _words, parse
 from plugins.module_utils._model import Table, parse_services
 from plugins.module_utils._text import table_lines
 from tests.unit import strategies
@@ -62,7 +61,39 @@ def words(split: Callable[[str], list[str]], line: str) -> list[str] | str:
 @example("-A -t '192.0.2.10':80 -s \"rr\" # the web")
 @example("-A -t 192.0.2.10\\:80")
 def test_words_are_those_of_a_shell(line: str) -> None:
-    assert words(_words, line) == words(partial(shlex.split, comments=True), line)
+    assert words(_words, line) == words(shlex.split, _COMMENT.sub("", line))
+
+
+@pytest.mark.parametrize("program", ["", "ipvsadm ", "\tipvsadm\t", "/sbin/ipvsadm "])
+def test_the_name_of_the_program_is_passed_over(program: str) -> None:
+    assert services(f"#!/bin/sh\n{program}-A -t 192.0.2.10:80\n") == [{**WEB, "servers": []}]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("-A -t 192.0.2.10:80#x", "src[0].port: must be a decimal integer 0..65535 (got '80#x')"),
+        ("-A -t 192.0.2.10:80 -s rr#x", "src[0].scheduler: unknown scheduler"),
+    ],
+)
+def test_a_comment_begins_with_a_word(line: str, told: str) -> None:
+    findings = Findings()
+    parse_services(services(f"{line}\n"), "src", findings)
+    assert [str(one)[: len(told)] for one in findings.problems] == [told]
+
+
+@pytest.mark.parametrize(
+    ("service", "again"),
+    [
+        ("-t [2001:DB8::A]:80", "-t [2001:db8::a]:80"),
+        ("-t [2001:db8:0:0::a]:80", "-t [2001:db8::a]:80"),
+        ("-t 192.0.2.10 -p", "-t 192.0.2.10:0"),
+    ],
+)
+def test_services_are_compared_by_address(service: str, again: str) -> None:
+    (found,) = services(f"-A {service}\n-a {again} -r 198.51.100.11:80 -i\n")
+    assert len(found["servers"]) == 1
+    assert "names a service a second time" in problems(f"-A {service}\n-A {again}\n")[0]
 
 
 def test_a_plain_line_costs_no_shell(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,6 +101,7 @@ def test_a_plain_line_costs_no_shell(monkeypatch: pytest.MonkeyPatch) -> None:
     assert services("-A -t 192.0.2.10:80\n") == [{**WEB, "servers": []}]
 
 
+IPV4_MASK = "{} of an IPv4 service must be a dotted mask: for another one ipvsadm makes a wrong one"
 WEB = {"protocol": "tcp", "address": "192.0.2.10", "port": "80"}
 
 
@@ -82,11 +114,11 @@ WEB = {"protocol": "tcp", "address": "192.0.2.10", "port": "80"}
         ("--udp-service 192.0.2.10:80", {**WEB, "protocol": "udp"}),
         ("--sctp-service 192.0.2.10:80", {**WEB, "protocol": "sctp"}),
         ("-t [2001:db8::10]:80", {**WEB, "address": "2001:db8::10"}),
-        ("-t 192.0.2.10", {**WEB, "port": 0}),
+        ("-t 192.0.2.10", {**WEB, "port": "0"}),
         ("-f 7", {"fwmark": "7", "family": "ipv4"}),
         ("--fwmark-service 7", {"fwmark": "7", "family": "ipv4"}),
         ("-f 7 -6", {"fwmark": "7", "family": "ipv6"}),
-        ("--ipv6 -f 7", {"fwmark": "7", "family": "ipv6"}),
+        ("--fwmark-service 7 --ipv6", {"fwmark": "7", "family": "ipv6"}),
         ("-t 192.0.2.10:80 -s rr", {**WEB, "scheduler": "rr"}),
         ("--scheduler rr -t 192.0.2.10:80", {**WEB, "scheduler": "rr"}),
         ("-t 192.0.2.10:80 -p 60", {**WEB, "persistence_timeout": "60"}),
@@ -94,7 +126,9 @@ WEB = {"protocol": "tcp", "address": "192.0.2.10", "port": "80"}
         ("-t 192.0.2.10:80 -p", {**WEB, "persistence_timeout": 360}),
         ("-t 192.0.2.10:80 -p -s rr", {**WEB, "persistence_timeout": 360, "scheduler": "rr"}),
         ("-t 192.0.2.10:80 -M 255.255.0.0", {**WEB, "persistence_netmask": "255.255.0.0"}),
-        ("-t 192.0.2.10:80 --netmask 24", {**WEB, "persistence_netmask": "24"}),
+        ("-t [2001:db8::10]:80 --netmask 64", {**WEB, "address": "2001:db8::10", "persistence_netmask": "64"}),
+        ("-f 7 -6 -M 64", {"fwmark": "7", "family": "ipv6", "persistence_netmask": "64"}),
+        ("-f 7 -M 255.0.255.0", {"fwmark": "7", "family": "ipv4", "persistence_netmask": "255.0.255.0"}),
         ("-t 192.0.2.10:80 --pe sip", {**WEB, "persistence_engine": "sip"}),
         ("-t 192.0.2.10:80 -o", {**WEB, "one_packet": True}),
         ("-t 192.0.2.10:80 --ops", {**WEB, "one_packet": True}),
@@ -114,7 +148,6 @@ def test_every_option_of_a_service(command: str, options: str, expected: dict[st
         ("--real-server 198.51.100.11:8080", {"address": "198.51.100.11", "port": "8080"}),
         ("-r 198.51.100.11", {"address": "198.51.100.11"}),
         ("-r [2001:db8::11]:8080", {"address": "2001:db8::11", "port": "8080"}),
-        ("-r [2001:db8::11]", {"address": "2001:db8::11"}),
         ("-m", {"forward": "nat"}),
         ("--masquerading", {"forward": "nat"}),
         ("-i", {"forward": "tun"}),
@@ -166,9 +199,30 @@ def test_defaults_are_those_of_ipvsadm() -> None:
         ("-a -t 192.0.2.10:80 -r 198.51.100.11:80 -s rr", "has options of a service"),
         ("-a -t 192.0.2.20:80 -r 198.51.100.11:80", "its service does not stand before it"),
         ("-a -u 192.0.2.10:80 -r 198.51.100.11:80", "its service does not stand before it"),
-        ("-C", "must begin with -A or -a"),
-        ("-E -t 192.0.2.10:80 -s rr", "must begin with -A or -a"),
-        ("ipvsadm -A -t 192.0.2.20:80", "must begin with -A or -a"),
+        (
+            "-C",
+            "must begin with -A or -a: leave it out; purge decides what becomes of services that are not listed",
+        ),
+        ("-E -t 192.0.2.10:80 -s rr", "must begin with -A or -a: leave it out; -A and -a give the final values"),
+        ("ipvsadm -D -t 192.0.2.10:80", "must begin with -A or -a: leave it and what it removes out"),
+        ("sudo ipvsadm -A -t 192.0.2.20:80", "must begin with -A or -a"),
+        # what ipvsadm makes something else of
+        ("-A -t 192.0.2.20:80 -p -M 24", IPV4_MASK.format("-M")),
+        ("-A -t 192.0.2.20:80 -p --netmask 255.255.0", IPV4_MASK.format("--netmask")),
+        ("-A -t 192.0.2.20:80 -p -M 255.255.0.00", IPV4_MASK.format("-M")),
+        ("-A -f 7 -p -M 64 -6", IPV4_MASK.format("-M")),
+        ("-A -f 7 -p -M 255.255.0.0 -6", "-6 must stand before -M, or it sets the mask too"),
+        ("-A -M 64 -t [2001:db8::20]:80 -p", "-M must stand after the service, whose family says what it means"),
+        ("-A -M 255.255.0.0 -f 7 -p", "-M must stand after the service, whose family says what it means"),
+        ("-A -6 -f 7", "-6 must stand after -f"),
+        ("-A -t [2001:db8::20]:80 --ipv6", "--ipv6 must stand after -f"),
+        (
+            "-A -t 192.0.2.20:80 -p 0",
+            "-p 0 is nothing that ipvsadm takes: leave it out for a service without persistence",
+        ),
+        ("-A -t [192.0.2.20]:80", "brackets are for an IPv6 address: [192.0.2.20]:80"),
+        ("-a -t 192.0.2.10:80 -r [2001:db8::11] -i", "an IPv6 address needs a port here: [2001:db8::11]"),
+        ("-a -r 198.51.100.11 -t 192.0.2.10:80 -m", "-r without a port must stand after the service"),
     ],
 )
 def test_a_bad_line_is_named(line: str, told: str) -> None:

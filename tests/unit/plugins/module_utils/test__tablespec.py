@@ -58,7 +58,7 @@ def test_a_file_takes_the_place_of_the_list(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"^src\[0\]\.port: is required"):
         parse(src=str(path))
     path.write_text("")
-    with pytest.raises(InvalidInput, match=r"^src: must be a list"):
+    with pytest.raises(InvalidInput, match=r"^src: lists nothing"):
         parse(src=str(path))
 
 

@@ -360,7 +360,7 @@ def test_what_is_unwise_warns(run_main: Any, kernel: Kernel) -> None:
     ]
     assert run_main(main, {"services": services})["warnings"] == [
         "services[0].servers: no servers: connections will be refused",
-        "services[1].servers[0].weight: is above 65535, the most that ipvsadm restores (got 65536)",
+        "services[1].servers[0].weight: is above 65535, the most that ipvsadm restores except Debian's (got 65536)",
         "services[1].servers: scheduler sh has 256 slots: weights above them in sum starve the last servers"
         " (got 65536)",
         "services[2].servers: every weight is 0: new connections will be refused",
