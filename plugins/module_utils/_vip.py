@@ -86,7 +86,8 @@ class Live(NamedTuple):
     """What the host has. ``marks`` tells whether this kernel keeps who added an address (IFA_PROTO, Linux 5.18);
     ``promotes`` are the interfaces on which a secondary address outlives its primary, ``answering`` those that
     answer ARP for every address of the host, ``without_ipv6`` those where IPv6 is disabled; ``management`` is the
-    address through which the task is connected.
+    address through which the task is connected; ``dropping`` are the files by which systemd-networkd manages an
+    interface and takes away addresses that they do not name.
     """
 
     links: Mapping[str, Link]
@@ -96,6 +97,7 @@ class Live(NamedTuple):
     answering: frozenset[str] = frozenset()
     without_ipv6: frozenset[str] = frozenset()
     management: bytes = b""
+    dropping: Mapping[str, str] = {}
 
 
 class Step(NamedTuple):
@@ -324,12 +326,23 @@ def make_plan(request: Request, live: Live, findings: Findings) -> Plan:
     removed += stale
     _check_removals(removed, added, live, findings)
     _warn_of_marks(request, live, kept, findings)
+    _warn_of_networkd(request, live, findings)
     steps = [Step("add", a) for a in added] + [Step("replace", a) for a in replaced.values()]
     # a secondary goes before its primary, whose removal would take it along or promote it
     steps += [Step("remove", a) for a in sorted(removed, key=lambda a: not a.secondary)]
     before = _sorted([*ours, *(a for a in removed if not a.ours)])
     after = [replaced.get(address, address) for address in before if address not in removed] + added
     return Plan(tuple(steps), tuple(kept), _sorted(unlisted), before, _sorted(after))
+
+
+def _warn_of_networkd(request: Request, live: Live, findings: Findings) -> None:
+    used = () if request.absent else sorted({wish.target.interface for wish in request.wishes} & live.dropping.keys())
+    for name in used:
+        rule = (
+            "systemd-networkd takes addresses away that it does not know when it restarts, as netplan apply does: set "
+            f"KeepConfiguration=static in the section [Network] of {live.dropping[name]}, or of a drop-in to it"
+        )
+        findings.warning("interface", rule, name)
 
 
 def _sorted(addresses: Sequence[Address]) -> tuple[Address, ...]:

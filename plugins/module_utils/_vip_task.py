@@ -10,10 +10,10 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
-from . import _arp, _vip
+from . import _arp, _networkd, _vip
 from ._errors import Findings, IpvsError, KernelRefused
 from ._files import read
 from ._management import management_end
@@ -82,7 +82,13 @@ def read_live(kernel: Any, netns: object) -> Live:
         ),
         without_ipv6=frozenset(name for name in links if _setting("ipv6", name, "disable_ipv6") != 0),
         management=end[0] if end else b"",
+        dropping={} if netns else _dropping(links),
     )
+
+
+def _dropping(links: Mapping[str, Link]) -> dict[str, str]:
+    files = {name: _networkd.file_that_drops_addresses(link.number) for name, link in links.items()}
+    return {name: file for name, file in files.items() if file}
 
 
 def _release() -> tuple[int, ...]:

@@ -137,6 +137,9 @@ notes:
   - Linux keeps the protocol number of an address since 5.18. On an older kernel an address that is already there is
     left as it is, O(purge) removes nothing, and O(state=absent) removes exactly the address, prefix and interface it
     is given. The module warns of it.
+  - Network services can remove what they do not know. systemd-networkd does so with addresses when it restarts, as
+    C(netplan apply) and updates of its package make it do, on each interface that it manages unless the interface's
+    C(.network) file sets C(KeepConfiguration=static). The module warns where it does not.
   - In IPv4 the kernel changes only O(preferred_lifetime) in place; in IPv6 also O(nodad) and O(noprefixroute). Any
     other difference is refused, because removing and adding again would cut traffic.
   - Removing the address through which the task is connected by SSH is refused, and so is removing an IPv4 address whose

@@ -31,6 +31,8 @@ from ._vip_words import EXTERNAL, HOLD, STANDBY, words_of_vips
 #: What a user may decide to live with, by the word that says so.
 ALLOWANCES = ("forward_drop", "foreign_masquerade", "foreign_owner", "localnode", "management_capture")
 HOST_PREFIX = "host"
+#: What other programs leave as it is in the table.
+OWNERS_LEAVE = "; kube-proxy leaves what is in its excludeCIDRs, keepalived what its files do not name"
 
 
 class _Flow(NamedTuple):
@@ -286,7 +288,8 @@ def _dangers(
         if name not in host["modules"]
     ]
     dangers += [
-        Danger(f"{owner} manages the IPVS table of this host as well", "foreign_owner") for owner in host["owners"]
+        Danger(f"{owner} manages the IPVS table of this host as well{OWNERS_LEAVE}", "foreign_owner")
+        for owner in host["owners"]
     ]
     dangers += _captures(table, marked, [one for one in (host["connection"], connection) if one])
     leaving = _leaving(flows, interfaces) if host["source_nat"] else []

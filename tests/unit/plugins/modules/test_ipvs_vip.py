@@ -10,7 +10,7 @@ from typing import Any, Callable, Optional
 
 import pytest
 
-from plugins.module_utils import _arp, _management, _vip_task
+from plugins.module_utils import _arp, _management, _networkd, _vip_task
 from plugins.module_utils._errors import Forbidden, KernelRefused
 from plugins.module_utils._rtnl import (
     FOREVER,
@@ -163,6 +163,7 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Host:
         made.sysctl("ipv6", name, "disable_ipv6", 0)
         made.sysctl("ipv4", name, "arp_ignore", 1)
     monkeypatch.setattr(_vip_task, "PROC_NET", str(tmp_path / "sysctl"))
+    monkeypatch.setattr(_networkd, "ROOT", str(tmp_path / "root"))
     monkeypatch.setattr(_vip_task, "open_kernel", lambda: made.kernel)
     monkeypatch.setattr(_vip_task, "open_packets", lambda: made.packets)
     monkeypatch.setattr(_management, "management_connection", lambda: {"address": "198.51.100.10", "port": 22})
@@ -698,6 +699,25 @@ def test_v08_warns_where_the_host_would_answer_arp_for_it(host: Host, run: Any, 
     assert "arp_ignore is 0 on eth0" in warning
     host.sysctl("ipv4", "all", "arp_ignore", 1)
     assert run(address="192.0.2.11", interface=interface)["warnings"] == []
+
+
+def test_v08_warns_where_networkd_would_take_the_address_away(host: Host, run: Any, tmp_path: Any) -> None:
+    for name, text in ((_networkd.STATE, ""), (f"{_networkd.LINKS}/2", "NETWORK_FILE=/etc/systemd/network/a.network")):
+        (tmp_path / "root" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "root" / name).write_text(text)
+    told = (
+        "interface: systemd-networkd takes addresses away that it does not know when it restarts, as netplan apply "
+        "does: set KeepConfiguration=static in the section [Network] of a.network, or of a drop-in to it (got 'eth0')"
+    )
+    for check in (True, False):
+        done = run(vips=[VIP, VIP6, {"address": "192.0.2.20", "interface": "lo"}], check=check)
+        assert done["warnings"] == [told]
+    assert run(vips=[VIP], state="absent")["warnings"] == []
+    assert run(**{**VIP, "interface": "lo"})["warnings"] == []
+    unit = tmp_path / "root/etc/systemd/network/a.network"
+    unit.parent.mkdir(parents=True)
+    unit.write_text("[Network]\nKeepConfiguration=static\n")
+    assert run(**VIP)["warnings"] == []
 
 
 def test_v13_warns_of_an_interface_that_is_down(host: Host, run: Any) -> None:
