@@ -16,7 +16,9 @@ options:
     elements: dict
     required: true
   hostvars:
-    description: The variables of all hosts, C(hostvars).
+    description:
+      - The variables of all hosts, C(hostvars). A variable of which the host has returned a fact of the same name is
+        refused, because the fact wins over the inventory, unless C(inject_facts_as_vars) of Ansible is off.
     type: dict
     required: true
   groups:

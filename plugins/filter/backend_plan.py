@@ -119,8 +119,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional
 
 from ..plugin_utils import _backend
-from ..plugin_utils._filter import returns_invalid_input
-from ..plugin_utils._resolve import given, resolve
+from ..plugin_utils._filter import given, returns_invalid_input
+from ..plugin_utils._resolve import resolve
 
 
 @returns_invalid_input

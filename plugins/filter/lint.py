@@ -82,8 +82,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional
 
 from ..plugin_utils import _lint
-from ..plugin_utils._filter import returns_invalid_input
-from ..plugin_utils._resolve import given
+from ..plugin_utils._filter import given, returns_invalid_input
 
 
 @returns_invalid_input

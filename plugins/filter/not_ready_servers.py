@@ -47,8 +47,7 @@ _value:
 from collections.abc import Sequence
 from typing import Any, Callable, Optional
 
-from ..plugin_utils._filter import tells_invalid_input
-from ..plugin_utils._resolve import given
+from ..plugin_utils._filter import given, tells_invalid_input
 from ..plugin_utils._site import not_ready_servers as servers
 
 

@@ -63,8 +63,8 @@ _value:
 from typing import Any, Callable, Optional
 
 from ..module_utils._errors import Findings
-from ..plugin_utils._filter import tells_invalid_input
-from ..plugin_utils._resolve import given, resolve
+from ..plugin_utils._filter import given, tells_invalid_input
+from ..plugin_utils._resolve import resolve
 from ..plugin_utils._vip_words import HOLD, STANDBY, words
 
 

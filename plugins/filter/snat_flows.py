@@ -57,8 +57,8 @@ _value:
 from collections.abc import Sequence
 from typing import Any, Callable, Optional
 
-from ..plugin_utils._filter import tells_invalid_input
-from ..plugin_utils._resolve import flows, given, resolve
+from ..plugin_utils._filter import given, tells_invalid_input
+from ..plugin_utils._resolve import flows, resolve
 
 
 @tells_invalid_input

@@ -3,16 +3,30 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # This file is private to the collection: nothing outside l4lb.ipvs may import it.
 
-"""How the filters of the collection tell invalid input."""
+"""What the filters of the collection take from Ansible, and how they tell it of invalid input."""
 
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable, Optional
 
+from ansible import constants
 from ansible.errors import AnsibleFilterError
 
 from ..module_utils._errors import InvalidInput
+from ._hostvars import Hostvars
+from ._resolve import Inventory
+
+
+def given(
+    hostvars: Mapping[str, Mapping[str, Any]],
+    groups: Mapping[str, Sequence[str]],
+    pools: Optional[Mapping[str, Any]] = None,
+) -> Inventory:
+    """The inventory as Ansible gives it to a filter."""
+    injected = bool(constants.config.get_config_value("INJECT_FACTS_AS_VARS"))
+    return Inventory(Hostvars(hostvars, injected), groups, pools or {})
 
 
 def tells_invalid_input(function: Callable[..., Any]) -> Callable[..., Any]:

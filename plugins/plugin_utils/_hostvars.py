@@ -7,25 +7,70 @@
 
 Ansible works out all variables of a host each time the host is looked up in ``hostvars``, and renders a variable each
 time it is read.
+
+What a host returns as a fact wins over its variable of the same name in the inventory, unless the setting
+``inject_facts_as_vars`` of Ansible is off: a host that is not to be trusted could have the traffic of a service sent to
+where it likes. So a variable that is a fact as well is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Optional
+
+from ..module_utils._errors import Finding, InvalidInput, show_key
+
+FACTS = "ansible_facts"
+#: Variables that Ansible takes from no fact.
+_NEVER_FACTS = frozenset((FACTS, "ansible_host"))
+#: The rule that such a variable breaks.
+FACT = (
+    "is a fact that the host returned, which wins over the inventory: set inject_facts_as_vars = false in ansible.cfg, "
+    "or let nothing on the host return it"
+)
 
 
 class Variables(Mapping[str, Any]):
-    """The variables of one host, each rendered when it is read first."""
+    """The variables of one ``host``, each rendered when it is read first; ``injected`` tells whether facts win over
+    them.
+    """
 
-    def __init__(self, given: Mapping[str, Any]) -> None:
+    def __init__(self, given: Mapping[str, Any], host: str = "", injected: bool = False) -> None:
         self._given = given
+        self._host = host
+        self._injected = injected
+        self._facts: Optional[Mapping[str, Any]] = None
         self._read: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._read:
-            self._read[name] = plain(self._given[name])
+            value = plain(self._given[name])
+            self.refuse_fact(name)
+            self._read[name] = value
         return self._read[name]
+
+    def is_fact(self, name: str) -> bool:
+        """Whether the host may have said what its variable ``name`` is."""
+        if not self._injected or name in _NEVER_FACTS:
+            return False
+        if self._facts is None:
+            facts = self._given.get(FACTS, {})
+            self._facts = facts if isinstance(facts, Mapping) else {}
+        # Ansible lists facts without this beginning, and makes variables of them with it
+        return (name[len("ansible_") :] if name.startswith("ansible_") else name) in self._facts
+
+    def refuse_fact(self, name: str) -> None:
+        """Refuse the variable ``name`` if the host may have said what it is.
+
+        :raises InvalidInput: it may.
+        """
+        if self.is_fact(name):
+            told = str(Finding(self.path(name), FACT))
+            raise InvalidInput(told, problems=[told])
+
+    def path(self, name: str) -> str:
+        """Where the variable is, in what is told of it."""
+        return f"hostvars.{show_key(self._host)}.{show_key(name)}"
 
     def __contains__(self, name: object) -> bool:
         return name in self._given
@@ -40,13 +85,14 @@ class Variables(Mapping[str, Any]):
 class Hostvars(Mapping[str, Variables]):
     """The variables of all hosts, each host looked up when it is read first."""
 
-    def __init__(self, given: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(self, given: Mapping[str, Mapping[str, Any]], injected: bool = False) -> None:
         self._given = given
+        self._injected = injected
         self._read: dict[str, Variables] = {}
 
     def __getitem__(self, host: str) -> Variables:
         if host not in self._read:
-            self._read[host] = Variables(self._given[host])
+            self._read[host] = Variables(self._given[host], host, self._injected)
         return self._read[host]
 
     def __iter__(self) -> Iterator[str]:

@@ -18,7 +18,7 @@ from ..module_utils import _model, _text, _values
 from ..module_utils._errors import BadValue, Finding, Findings
 from ..module_utils._model import FORWARDS, Entry, ServerKey
 from ..module_utils._values import Field
-from ._hostvars import Hostvars
+from ._hostvars import FACT, Variables
 
 #: How the answers of a NAT server come back to the director.
 RETURN_PATHS = ("snat", "gateway", "route", "policy", "none")
@@ -46,18 +46,9 @@ _PLACE = re.compile(r"services\[(\d+)\](?:\.servers\[(\d+)\])?")
 class Inventory(NamedTuple):
     """What the services may refer to: variables by host, hosts by group, and the named pools of servers."""
 
-    hostvars: Mapping[str, Mapping[str, Any]]
+    hostvars: Mapping[str, Variables]
     groups: Mapping[str, Sequence[str]]
     pools: Mapping[str, Any] = MappingProxyType({})
-
-
-def given(
-    hostvars: Mapping[str, Mapping[str, Any]],
-    groups: Mapping[str, Sequence[str]],
-    pools: Optional[Mapping[str, Any]] = None,
-) -> Inventory:
-    """The inventory as Ansible gives it to a filter."""
-    return Inventory(Hostvars(hostvars), groups, pools or {})
 
 
 class Resolved(NamedTuple):
@@ -263,7 +254,9 @@ def _from_group(value: object, path: str, inventory: Inventory, findings: Findin
         for key in ("address", "port", "weight"):
             if key not in names:
                 continue
-            if names[key] in variables:
+            if variables.is_fact(names[key]):
+                findings.problem(variables.path(names[key]), FACT)
+            elif names[key] in variables:
                 server[key] = variables[names[key]]
             else:
                 rule = f"host {host} of group {names['group']} has no variable of this name"

@@ -12,11 +12,13 @@ nor those of the play.
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..module_utils._errors import Findings
+from ._hostvars import Variables
 
 #: The variables of each role, by the beginning of their names: those of its argument specs, and the hosts it is for.
 KNOWN = {
@@ -36,12 +38,14 @@ PUBLISHED = ("__ipvs_director_published", "__ipvs_backend_published")
 class Given(Mapping[str, Mapping[str, Any]]):
     """The variables of all hosts, those that a role published before those of the inventory."""
 
-    def __init__(self, hostvars: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(self, hostvars: Mapping[str, Variables]) -> None:
         self._hostvars = hostvars
 
     def __getitem__(self, host: str) -> Mapping[str, Any]:
         variables = self._hostvars[host]
         published = [variables[fact] for fact in PUBLISHED if fact in variables]
+        for name in itertools.chain(*published):
+            variables.refuse_fact(name)  # or the role got it from there
         return ChainMap(*published, variables)  # type: ignore[arg-type]
 
     def __iter__(self) -> Any:
