@@ -9,6 +9,7 @@ traffic. Read only.
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import importlib.util
 import json
@@ -18,6 +19,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from . import _nft
 from ._errors import IpvsError
 from ._files import content, opened
 from ._kernel import ipv6_disabled
@@ -67,7 +69,7 @@ def host_info(task: Task) -> dict[str, Any]:
     modules = kernel_modules()
     # asking would load nf_tables
     readable = modules.get("nf_tables") == "loaded" and shutil.which("nft")
-    listing = _json(task, ["nft", "-j", "list", "ruleset"]) if readable else {}
+    listing = _ruleset(task) if readable else {}
     forward, source_nat = read_ruleset(listing)
     tables = {item["table"]["name"] for item in listing.get("nftables", []) if "table" in item}
     families = {family: option for family, option in FAMILY_OPTIONS.items() if family == "ipv4" or not ipv6_disabled()}
@@ -112,6 +114,30 @@ def _json(task: Task, argv: list[str]) -> Any:
     if status:
         raise IpvsError(f"{' '.join(argv)} failed: {error.strip() or status}")
     return json.loads(output or "{}")
+
+
+def _ruleset(task: Task) -> dict[str, Any]:
+    """What ``nft -j list ruleset`` lists, without the tables that are dormant: their chains are on no hook. nft 1.0.6
+    prints broken JSON where there is one; then each table is listed by itself.
+    """
+    try:
+        items = _json(task, ["nft", "-j", "list", "ruleset"]).get("nftables", [])
+    except ValueError:
+        items = []
+        for name in sorted(_nft.tables(task)):
+            with contextlib.suppress(ValueError):
+                items += _json(task, ["nft", "-j", "list", "table", *name])["nftables"]
+    dormant = {
+        (item["table"]["family"], item["table"]["name"])
+        for item in items
+        if "table" in item and "dormant" in item["table"].get("flags", ())
+    }
+    awake = [
+        item
+        for item in items
+        if not any((part.get("family"), part.get("table", part.get("name"))) in dormant for part in item.values())
+    ]
+    return {"nftables": awake}
 
 
 def kernel_modules() -> dict[str, str]:

@@ -237,6 +237,24 @@ def test_nft_is_not_asked_where_it_would_load_its_module(read: Callable[..., dic
     assert (found["failed"], found["tools"]["nft"], found["forward"]) == (False, True, [])
 
 
+@pytest.mark.parametrize("flags", ["dormant", ["dormant"]])
+def test_a_dormant_table_forwards_nothing(read: Callable[..., dict[str, Any]], flags: object) -> None:
+    tables = [{"table": {"family": "ip", "name": name, **more}} for name, more in (("a", {"flags": flags}), ("b", {}))]
+    chains = [chain("a", "FORWARD", **FORWARD), chain("b", "FORWARD", **FORWARD)]
+    assert [one["table"] for one in read(ruleset=[*tables, *chains])["forward"]] == ["ip b"]
+
+
+def test_a_dormant_table_for_which_nft_prints_no_json(read: Callable[..., dict[str, Any]]) -> None:
+    """nft 1.0.6, Debian 12."""
+    broken = '{"nftables": [{"metainfo": {"version": "1.0.6"}}, {"table": {"family": "ip", "name": "a", "flags": \n'
+    outputs = {
+        "nft list tables": "table ip a\ntable ip b\n",
+        "nft -j list table ip b": json.dumps({"nftables": [chain("b", "FORWARD", **FORWARD)]}),
+        **dict.fromkeys(("nft -j list ruleset", "nft -j list tables", "nft -j list table ip a"), broken),
+    }
+    assert [one["table"] for one in read(ruleset=[], **outputs)["forward"]] == ["ip b"]
+
+
 def test_a_command_that_fails_fails_the_task(
     host: Path, monkeypatch: pytest.MonkeyPatch, run_main: Callable[..., dict[str, Any]]
 ) -> None:
