@@ -172,8 +172,8 @@ connection:
     port: 22
 """
 
-from ..module_utils._host import host_info
-from ..module_utils._module import run_module
+from ansible_collections.l4lb.ipvs.plugins.module_utils._host import host_info
+from ansible_collections.l4lb.ipvs.plugins.module_utils._module import run_module
 
 
 def main() -> None:

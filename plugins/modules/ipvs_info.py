@@ -107,9 +107,9 @@ statistics:
 
 from typing import Any
 
-from ..module_utils import _model, _text
-from ..module_utils._client import Client, Statistics, ipvs_loaded
-from ..module_utils._module import Task, run_module
+from ansible_collections.l4lb.ipvs.plugins.module_utils import _model, _text
+from ansible_collections.l4lb.ipvs.plugins.module_utils._client import Client, Statistics, ipvs_loaded
+from ansible_collections.l4lb.ipvs.plugins.module_utils._module import Task, run_module
 
 
 def run(task: Task) -> dict[str, Any]:

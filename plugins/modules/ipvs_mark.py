@@ -108,9 +108,9 @@ diff:
 
 import functools
 
-from ..module_utils._module import run_module
-from ..module_utils._traffic import MARKS
-from ..module_utils._traffic_task import argument_spec, body
+from ansible_collections.l4lb.ipvs.plugins.module_utils._module import run_module
+from ansible_collections.l4lb.ipvs.plugins.module_utils._traffic import MARKS
+from ansible_collections.l4lb.ipvs.plugins.module_utils._traffic_task import argument_spec, body
 
 
 def main() -> None:

@@ -92,10 +92,10 @@ diff:
       table ip l4lb_mss: 192.0.2.10 mss 1440
 """
 
-from ..module_utils._module import run_module
-from ..module_utils._mss_task import body
-from ..module_utils._nft_task import argument_spec
-from ..module_utils._values import KEEP_FORMER
+from ansible_collections.l4lb.ipvs.plugins.module_utils._module import run_module
+from ansible_collections.l4lb.ipvs.plugins.module_utils._mss_task import body
+from ansible_collections.l4lb.ipvs.plugins.module_utils._nft_task import argument_spec
+from ansible_collections.l4lb.ipvs.plugins.module_utils._values import KEEP_FORMER
 
 
 def main() -> None:

@@ -169,8 +169,8 @@ diff:
       rule from 198.51.100.21 ipproto tcp sport 8443 lookup 7600 priority 7600
 """
 
-from ..module_utils._module import run_module
-from ..module_utils._route_task import body
+from ansible_collections.l4lb.ipvs.plugins.module_utils._module import run_module
+from ansible_collections.l4lb.ipvs.plugins.module_utils._route_task import body
 
 ARGUMENT_SPEC = {
     "policies": {"type": "list", "elements": "dict"},

@@ -128,8 +128,8 @@ targets:
       by_port: {}
 """
 
-from ..module_utils._module import run_module
-from ..module_utils._probe import probe
+from ansible_collections.l4lb.ipvs.plugins.module_utils._module import run_module
+from ansible_collections.l4lb.ipvs.plugins.module_utils._probe import probe
 
 ARGUMENT_SPEC = {"targets": {"type": "list", "elements": "dict", "required": True}}
 

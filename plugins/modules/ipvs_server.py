@@ -153,11 +153,11 @@ operations:
 from functools import cache, partial
 from typing import Any
 
-from ..module_utils import _argspec, _model, _text
-from ..module_utils._converge import converge, new_register
-from ..module_utils._errors import Findings, IpvsError
-from ..module_utils._module import Task, run_module
-from ..module_utils._plan import Plan, plan
+from ansible_collections.l4lb.ipvs.plugins.module_utils import _argspec, _model, _text
+from ansible_collections.l4lb.ipvs.plugins.module_utils._converge import converge, new_register
+from ansible_collections.l4lb.ipvs.plugins.module_utils._errors import Findings, IpvsError
+from ansible_collections.l4lb.ipvs.plugins.module_utils._module import Task, run_module
+from ansible_collections.l4lb.ipvs.plugins.module_utils._plan import Plan, plan
 
 ARGUMENT_SPEC = {**_argspec.SERVER_KEY, **_argspec.SERVER_OPTIONS, **_argspec.STATE}
 

@@ -93,11 +93,11 @@ operations:
 from functools import cache, partial
 from typing import Any
 
-from ..module_utils import _argspec, _model, _text
-from ..module_utils._converge import converge, new_register
-from ..module_utils._errors import Findings
-from ..module_utils._module import Task, run_module
-from ..module_utils._plan import Plan, plan
+from ansible_collections.l4lb.ipvs.plugins.module_utils import _argspec, _model, _text
+from ansible_collections.l4lb.ipvs.plugins.module_utils._converge import converge, new_register
+from ansible_collections.l4lb.ipvs.plugins.module_utils._errors import Findings
+from ansible_collections.l4lb.ipvs.plugins.module_utils._module import Task, run_module
+from ansible_collections.l4lb.ipvs.plugins.module_utils._plan import Plan, plan
 
 ARGUMENT_SPEC = {**_argspec.SERVICE_KEY, **_argspec.SERVICE_OPTIONS, **_argspec.FORCE, **_argspec.STATE}
 
@@ -113,7 +113,8 @@ def run(task: Task) -> dict[str, Any]:
         service = _model.make_service(key, options, live.service if live else None, "", findings)
         task.conclude(findings)
         if live is None:
-            from ..module_utils._management import refuse_capture  # most runs add none
+            # most runs add none
+            from ansible_collections.l4lb.ipvs.plugins.module_utils._management import refuse_capture
 
             refuse_capture(task, [key])
         return plan(table, {key: _model.Entry(service, {})})

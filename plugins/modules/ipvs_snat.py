@@ -136,8 +136,8 @@ diff:
       table ip l4lb_snat: tcp 192.0.2.10:443 -> 198.51.100.11:8443 masquerade
 """
 
-from ..module_utils._module import run_module
-from ..module_utils._snat_task import ARGUMENT_SPEC, body
+from ansible_collections.l4lb.ipvs.plugins.module_utils._module import run_module
+from ansible_collections.l4lb.ipvs.plugins.module_utils._snat_task import ARGUMENT_SPEC, body
 
 
 def main() -> None:

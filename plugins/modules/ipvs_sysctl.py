@@ -220,8 +220,8 @@ diff:
       returned: always
 """
 
-from ..module_utils._module import run_module
-from ..module_utils._sysctl import body
+from ansible_collections.l4lb.ipvs.plugins.module_utils._module import run_module
+from ansible_collections.l4lb.ipvs.plugins.module_utils._sysctl import body
 
 ARGUMENT_SPEC = {
     "values": {"type": "raw"},

@@ -275,12 +275,12 @@ problems:
 from functools import cache, partial
 from typing import Any
 
-from ..module_utils import _model, _policy, _tablespec
-from ..module_utils._client import Client
-from ..module_utils._converge import converge, new_register
-from ..module_utils._errors import IpvsError
-from ..module_utils._module import Task, run_module
-from ..module_utils._plan import Plan, capped, plan
+from ansible_collections.l4lb.ipvs.plugins.module_utils import _model, _policy, _tablespec
+from ansible_collections.l4lb.ipvs.plugins.module_utils._client import Client
+from ansible_collections.l4lb.ipvs.plugins.module_utils._converge import converge, new_register
+from ansible_collections.l4lb.ipvs.plugins.module_utils._errors import IpvsError
+from ansible_collections.l4lb.ipvs.plugins.module_utils._module import Task, run_module
+from ansible_collections.l4lb.ipvs.plugins.module_utils._plan import Plan, capped, plan
 
 ARGUMENT_SPEC = _tablespec.TABLE
 SOURCES = ("services", "src")
@@ -290,7 +290,7 @@ def run(task: Task) -> dict[str, Any]:
     listed, policy, commands = _tablespec.parse_table(task)
     absent = task.params["state"] == "absent"
     if policy.purge != "none":
-        from ..module_utils._owners import refuse_others
+        from ansible_collections.l4lb.ipvs.plugins.module_utils._owners import refuse_others
 
         refuse_others()
     keys = listed if policy.purge == "none" else None
@@ -301,7 +301,8 @@ def run(task: Task) -> dict[str, Any]:
 
     @cache
     def look_around() -> None:
-        from ..module_utils._owners import warn_of_others  # most runs change nothing
+        # most runs change nothing
+        from ansible_collections.l4lb.ipvs.plugins.module_utils._owners import warn_of_others
 
         warn_of_others(task)
 
@@ -309,7 +310,8 @@ def run(task: Task) -> dict[str, Any]:
         made = plan(table, {}, listed) if absent else policy.plan(table, listed, owned())
         added = [operation.key for operation in made.operations if operation.action == "add_service"]
         if added:
-            from ..module_utils._management import refuse_capture  # most runs add none
+            # most runs add none
+            from ansible_collections.l4lb.ipvs.plugins.module_utils._management import refuse_capture
 
             refuse_capture(task, added)
         if made.operations and policy.purge == "none":
@@ -324,7 +326,7 @@ def run(task: Task) -> dict[str, Any]:
     result["counts"] = _policy.counts(told)
     result["rerouted"] = _policy.rerouted(told)
     if commands:
-        from ..module_utils._ipvsadm import forgotten  # most tasks do without it
+        from ansible_collections.l4lb.ipvs.plugins.module_utils._ipvsadm import forgotten  # most tasks do without it
 
         warning = forgotten(told.operations)
         if warning:

@@ -180,9 +180,9 @@ diff:
       ipvs4 type sit mode any local 198.51.100.11 remote any up
 """
 
-from ..module_utils._module import run_module
-from ..module_utils._tunnel_task import body
-from ..module_utils._values import KEEP_FORMER
+from ansible_collections.l4lb.ipvs.plugins.module_utils._module import run_module
+from ansible_collections.l4lb.ipvs.plugins.module_utils._tunnel_task import body
+from ansible_collections.l4lb.ipvs.plugins.module_utils._values import KEEP_FORMER
 
 ARGUMENT_SPEC = {
     "tunnels": {"type": "list", "elements": "dict"},

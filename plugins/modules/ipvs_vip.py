@@ -232,9 +232,9 @@ diff:
       192.0.2.10/32 dev eth0 scope global
 """
 
-from ..module_utils._module import run_module
-from ..module_utils._values import KEEP_FORMER
-from ..module_utils._vip_task import body
+from ansible_collections.l4lb.ipvs.plugins.module_utils._module import run_module
+from ansible_collections.l4lb.ipvs.plugins.module_utils._values import KEEP_FORMER
+from ansible_collections.l4lb.ipvs.plugins.module_utils._vip_task import body
 
 ARGUMENT_SPEC = {
     "address": {"type": "str"},

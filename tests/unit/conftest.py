@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable
@@ -18,6 +20,11 @@ from ansible.module_utils import basic
 from plugins.module_utils import _client, _kernel, _management, _module, _owners
 from tests.unit.fake_kernel import SCHEDULERS, Kernel
 from tests.unit.fake_nft import FakeNft
+
+# Module files import the utilities by the collection's name, tests by their place: one object under both.
+for place in ("", *(f".{path.stem}" for path in Path(_module.__file__).parent.glob("_*.py"))):
+    utility = importlib.import_module(f"plugins.module_utils{place}")
+    sys.modules[f"ansible_collections.l4lb.ipvs.plugins.module_utils{place}"] = utility
 
 # A machine under load is slow, which is no fault of the code.
 hypothesis.settings.register_profile(

@@ -20,6 +20,9 @@ UTILITIES = sorted(path for path in ROOT.glob("plugins/module_utils/_*.py") if p
 PLUGIN_UTILITIES = sorted(ROOT.glob("plugins/plugin_utils/_*.py"))
 ROLES = sorted(path.parent for path in ROOT.glob("roles/*/meta"))
 
+#: Where Ansible finds the collection.
+COLLECTION = "ansible_collections.l4lb.ipvs."
+
 #: What each utility of the core may import of the collection: the layers below it.
 LAYERS = {
     "_errors": set(),
@@ -106,7 +109,8 @@ def imported(path: Path) -> set[str]:
 
 def own_imports(path: Path) -> set[str]:
     """The collection's private utilities that a file imports."""
-    words = {part for name in imported(path) if name.startswith(".") for part in name.split(".")}
+    own = {name for name in imported(path) if name.startswith((".", COLLECTION))}
+    words = {part for name in own for part in name.split(".")}
     return words & {utility.stem for utility in UTILITIES}
 
 
@@ -226,6 +230,13 @@ def test_only_module_knows_ansible_module(path: Path) -> None:
 def test_module_goes_through_the_shared_edge(path: Path) -> None:
     assert "_module" in own_imports(path)
     assert not any(name.startswith("ansible.module_utils.basic") for name in imported(path))
+
+
+@pytest.mark.parametrize("path", [*UTILITIES, *MODULES], ids=lambda path: path.stem)
+def test_modules_import_by_the_full_name_and_utilities_relatively(path: Path) -> None:
+    """Mitogen runs a module file as a program without a package, and finds by full names what it imports."""
+    unwanted = "." if path in MODULES else COLLECTION
+    assert [name for name in imported(path) if name.startswith(unwanted)] == []
 
 
 @pytest.mark.parametrize("path", [*UTILITIES, *MODULES], ids=lambda path: path.stem)

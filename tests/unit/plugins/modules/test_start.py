@@ -28,8 +28,8 @@ give()
 basic.AnsibleModule({})
 empty = set(sys.modules)
 
-from plugins.module_utils import _client, _module
-from plugins.modules import ipvs_table
+from ansible_collections.l4lb.ipvs.plugins.module_utils import _client, _module
+from ansible_collections.l4lb.ipvs.plugins.modules import ipvs_table
 
 _client.PROC_IPVS = sys.argv[1]
 _module.STATE_DIR = sys.argv[1]
@@ -46,10 +46,16 @@ UTILITIES = "argspec client converge errors model module plan policy tablespec v
 
 def test_a_table_loads_what_it_needs_and_nothing_of_the_standard_library(tmp_path: Path) -> None:
     run = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+        [sys.executable, "-c", PROGRAM, str(tmp_path)],
+        cwd=ROOT / "build" / "collections",
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
     loaded = json.loads(run.stdout)
-    packages = ["plugins", "plugins.module_utils", "plugins.modules"]
-    utilities = [f"plugins.module_utils._{name}" for name in UTILITIES.split()]
+    collection = ["ansible_collections", "ansible_collections.l4lb", "ansible_collections.l4lb.ipvs"]
+    plugins = f"{collection[-1]}.plugins"
+    utilities = [f"{plugins}.module_utils._{name}" for name in UTILITIES.split()]
+    modules = [f"{plugins}.modules", f"{plugins}.modules.ipvs_table"]
     # gc is part of the interpreter
-    assert loaded == ["gc", packages[0], packages[1], *utilities, packages[2], "plugins.modules.ipvs_table"]
+    assert loaded == [*collection, plugins, f"{plugins}.module_utils", *utilities, *modules, "gc"]
