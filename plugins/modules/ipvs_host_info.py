@@ -150,7 +150,8 @@ source_nat:
 owners:
   description:
     - Other programs that write the IPVS table of this network namespace, C(kube-proxy) and each C(keepalived) that
-      runs, by the virtual servers of the file it was started with and of those that this includes.
+      root runs, by the virtual servers of the file it was started with and of those that this includes.
+    - Of these files only regular ones are read, 64 MiB in all. A C(keepalived) with more counts as well.
   returned: success
   type: list
   elements: str

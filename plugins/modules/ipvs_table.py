@@ -47,7 +47,7 @@ options:
   src:
     description:
       - The path of a file on the node that lists the services instead of O(services); for tables of thousands, which
-        make slow arguments. Its content tells its form.
+        make slow arguments. Its content tells its form. It must be a regular file of 128 MiB at most.
       - "YAML or JSON: the list, or a dictionary with the list under C(services). YAML needs PyYAML on the node, JSON is
         faster. An integer must be written as one: what YAML would take for 80 as well, such as C(0120), C(1:20), C(8_0)
         and C(0x50), is refused. In O(services) Ansible has read such a value by the time the module gets it."
@@ -86,7 +86,7 @@ options:
         tasks still counts as ours; so does one that another makes after a task was killed while it was about to add or
         to remove just that, before the next such task.
       - V(owned) and V(all) are refused where another controller is at work in the network namespace, C(kube-proxy) (its
-        interface C(kube-ipvs0)) or a C(keepalived) that was started with a configuration of virtual servers.
+        interface C(kube-ipvs0)) or a C(keepalived) that root started with a configuration of virtual servers.
       - With V(none), a task that changes something there warns of it, reads back what it wrote, and does not look
         again. What the other takes back afterwards, as C(kube-proxy) may whenever it synchronizes, only the next task
         finds out, and makes again.

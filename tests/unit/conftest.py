@@ -155,6 +155,7 @@ def start_keepalived(proc: Path, files: dict[str, str], *arguments: str) -> Path
     """Have a keepalived that was started with these arguments, to which its host shows these files -> its /proc."""
     process = proc / "77"
     (process / "ns").mkdir(parents=True)
+    (process / "comm").write_text("keepalived\n")
     (process / "exe").symlink_to("/usr/sbin/keepalived")
     (process / "status").write_text("Name:\tkeepalived\nUid:\t0\t0\t0\t0\n")
     (process / "cmdline").write_text("".join(f"{one}\0" for one in ("/usr/sbin/keepalived", *arguments)))
