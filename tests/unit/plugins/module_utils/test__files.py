@@ -42,7 +42,7 @@ def guard() -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30), hard))
-    signal.alarm(5)
+    signal.alarm(20)
     yield
     signal.alarm(0)
     resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
