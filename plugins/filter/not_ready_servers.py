@@ -14,7 +14,8 @@ description:
   - From C(ipvs_services) and the names of hosts, lists the servers that a director must not add yet, as the option
     O(l4lb.ipvs.ipvs_table#module:not_ready) takes them.
   - Every server with C(dr) or C(tun) needs something on its host, and so does one with C(nat) whose C(return_path) is
-    V(gateway), V(route) or V(policy). Other servers with C(nat) do not, and are left out.
+    V(gateway), V(route) or V(policy). Other servers with C(nat) do not, and are left out;
+    so are those that are C(prepared) elsewhere.
   - A host is known by its name, by C(ansible_host), C(ipvs_address), C(ipvs_address6), C(ipvs_backend_addresses), by
     the variable that C(servers_from) names, and by its gathered facts.
 positional: _input

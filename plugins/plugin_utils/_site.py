@@ -171,6 +171,8 @@ def held(
 
 
 def _needs_its_host(service: Resolved, server: _model.Server) -> bool:
+    if server.key in service.elsewhere:
+        return False
     if server.forward == FORWARDS["nat"]:
         return service.return_paths[server.key] in _PREPARED_RETURN_PATHS
     return True
