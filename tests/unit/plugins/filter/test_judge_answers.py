@@ -273,6 +273,28 @@ def judged_by_counters(
     return judged
 
 
+def test_the_counters_of_all_directors_that_have_the_vip_are_added_up() -> None:
+    asked = service("rr", 1, 1)
+    (target,) = verify_targets([asked], verify={})
+
+    def statistics(connections: int) -> list[dict[str, Any]]:
+        counters = dict.fromkeys(("connections", "packets_in", "packets_out", "bytes_in", "bytes_out"), connections)
+        servers = [{"address": address, "port": 80, "counters": counters} for address in (A, B)]
+        return [{"service": {"address": "192.0.2.10", "port": 80, "protocol": "tcp"}, "servers": servers}]
+
+    result = {"failures": {}, "by_port": {}, "attempts": 30, "protocol": "tcp", **target, "answers": {"connected": 30}}
+    before = statistics(100) + statistics(200)
+    for after, passed in ((statistics(105) + statistics(210), True), (statistics(105) + statistics(200), False)):
+        (judged,) = judge_answers([asked], [result], verify={}, before=before, after=after)
+        assert judged["passed"] is judged["explained"] is passed, judged["line"]
+
+
+def test_a_service_whose_vip_no_director_has_fails() -> None:
+    asked = service("rr", 1, 1)
+    (judged,) = judge_answers([asked], [], verify={}, held=[])
+    assert (judged["passed"], judged["line"]) == (False, "FAIL -t 192.0.2.10:80: no director has the VIP")
+
+
 @pytest.mark.parametrize(("b", "passed"), [(15, True), (0, False)])
 def test_without_a_pattern_the_counters_tell(b: int, passed: bool) -> None:
     judged = judged_by_counters(service("rr", 1, 1), {A: 30 - b, B: b}, {"answers": {"connected": 30}})
