@@ -83,7 +83,7 @@ options:
     description: Dangers to accept, as warnings instead of problems.
     type: list
     elements: str
-    choices: [arp, director_gateway, gateway, localnode, management_return]
+    choices: [arp, director_gateway, gateway, input_drop, localnode, management_return]
     default: []
   invalid:
     description:

@@ -61,7 +61,8 @@ options:
     description: Dangers to accept, as warnings instead of problems.
     type: list
     elements: str
-    choices: [forward_drop, foreign_masquerade, foreign_owner, localnode, management_capture]
+    choices:
+      [input_drop, forward_drop, output_drop, foreign_masquerade, foreign_owner, localnode, management_capture]
     default: []
   marks:
     description: The marks that P(l4lb.ipvs.service_marks#filter) lists for the same services; their addresses are VIPs.

@@ -28,6 +28,7 @@ from ._model import PROTOCOLS
 from ._module import Task
 from ._owners import owners
 from ._rtnl import PROTOCOL
+from ._ruleset import HOOKS, OWN_TABLES, UNCERTAIN, read_firewall, read_source_nat
 from ._sysctl_files import boot_options, boot_value, dropins, in_order, proc_path
 
 ROOT = "/"
@@ -43,8 +44,6 @@ MODULES = re.compile(
 )
 COMMANDS = ("ipvsadm", "nft", "conntrack")
 LIBRARIES = ("pyroute2",)
-#: Tables of this collection.
-OWN_TABLES = "l4lb_"
 #: Files by which the roles of this collection set the next boot.
 OWN_FILES = ("sysctl.d/*l4lb-ipvs*.conf", "modules-load.d/l4lb-ipvs*.conf")
 #: Of the command ip.
@@ -70,7 +69,6 @@ def host_info(task: Task) -> dict[str, Any]:
     # asking would load nf_tables
     readable = modules.get("nf_tables") == "loaded" and shutil.which("nft")
     listing = _ruleset(task) if readable else {}
-    forward, source_nat = read_ruleset(listing)
     tables = {item["table"]["name"] for item in listing.get("nftables", []) if "table" in item}
     families = {family: option for family, option in FAMILY_OPTIONS.items() if family == "ipv4" or not ipv6_disabled()}
     return {
@@ -101,8 +99,8 @@ def host_info(task: Task) -> dict[str, Any]:
         "sysctls": settings(),
         "boot": boot_settings(),
         "files": [path for name in OWN_FILES for path in sorted(glob.glob(os.path.join(ETC, name)))],
-        "forward": forward + _legacy_forward(task),
-        "source_nat": source_nat,
+        "firewall": read_firewall(listing) + _legacy_firewall(task),
+        "source_nat": read_source_nat(listing),
         "owners": owners(),
         "forwards": live_forwards(),
         "connection": management_connection(),
@@ -262,131 +260,11 @@ def boot_settings() -> dict[str, dict[str, str]]:
     return {key: {"value": told[0], "file": f"/{told[1]}"} for key, told in found.items() if told and told[0]}
 
 
-# nftables
-
-
-class Ruleset:
-    """The parts of ``nft -j list ruleset`` (libnftables-json(5)) that decide about forwarded and translated packets."""
-
-    def __init__(self, listing: Mapping[str, Any]) -> None:
-        self.chains: list[Mapping[str, Any]] = []
-        self.rules: dict[tuple[str, str, str], list[Sequence[Mapping[str, Any]]]] = {}
-        self.maps: dict[tuple[str, str, str], Sequence[Any]] = {}
-        for item in listing.get("nftables", []):
-            if "chain" in item:
-                self.chains.append(item["chain"])
-            elif "rule" in item:
-                rule = item["rule"]
-                self.rules.setdefault((rule["family"], rule["table"], rule["chain"]), []).append(
-                    # what has no form in JSON is text, such as a jump to a chain without a name
-                    [one if isinstance(one, Mapping) else {"text": str(one)} for one in rule["expr"]]
-                )
-            elif "map" in item:
-                self.maps[_key(item["map"])] = item["map"].get("elem", [])
-
-    def base_chains(self, kind: str, hook: str) -> list[Mapping[str, Any]]:
-        return [
-            chain
-            for chain in self.chains
-            if chain.get("type") == kind and chain.get("hook") == hook and not chain["table"].startswith(OWN_TABLES)
-        ]
-
-    def expressions(
-        self, chain: tuple[str, str, str], before: tuple[Mapping[str, Any], ...] = (), seen: tuple[str, ...] = ()
-    ) -> Iterator[tuple[Mapping[str, Any], ...]]:
-        """Every rule that a packet in ``chain`` may meet, those of the chains it jumps to after the expressions
-        that lead there. The verdicts of a verdict map are rules of their own.
-        """
-        for rule in self.rules.get(chain, []):
-            yield (*before, *rule)
-            for expression in rule:
-                ways = [(expression, tuple(one for one in rule if one is not expression))]
-                ways += [(verdict, tuple(rule)) for verdict in self._verdicts(chain, expression)]
-                for verdict, led in ways:
-                    if verdict is not expression:
-                        yield (*before, *led, verdict)
-                    target = (verdict.get("jump") or verdict.get("goto") or {}).get("target")
-                    if target and target not in seen:
-                        yield from self.expressions((*chain[:2], target), (*before, *led), (*seen, chain[2]))
-
-    def _verdicts(self, chain: tuple[str, str, str], expression: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        """Those of a verdict map, written in the rule or by itself."""
-        data = expression.get("vmap", {}).get("data", {})
-        pairs = self.maps.get((*chain[:2], data[1:]), []) if isinstance(data, str) else data.get("set", [])
-        return [pair[1] for pair in pairs]
-
-
-def read_ruleset(listing: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """``nft -j list ruleset`` -> the base chains of forward that drop by policy, and the rules that change
-    sources after routing.
+def _legacy_firewall(task: Task) -> list[dict[str, Any]]:
+    """The chains that drop by policy of the iptables that is not nft, whose rules are not read: it has no JSON, and its
+    tables are loaded by asking, so ask only then.
     """
-    ruleset = Ruleset(listing)
-    forward = [
-        {
-            **_named(chain),
-            "accepts": any(_says(one, "accept") for rule in ruleset.expressions(_key(chain)) for one in rule),
-        }
-        for chain in ruleset.base_chains("filter", "forward")
-        if chain.get("policy") == "drop"
-    ]
-    source_nat = [
-        {**_named(chain), "matches": [_match(one) for one in rule if not _asks_nothing(one)]}
-        for chain in ruleset.base_chains("nat", "postrouting")
-        for rule in ruleset.expressions(_key(chain))
-        if any(_changes_source(one) for one in rule)
-    ]
-    return forward, source_nat
-
-
-def _key(chain: Mapping[str, Any]) -> tuple[str, str, str]:
-    return chain["family"], chain["table"], chain["name"]
-
-
-def _named(chain: Mapping[str, Any]) -> dict[str, Any]:
-    return {"family": chain["family"], "table": f"{chain['family']} {chain['table']}", "chain": chain["name"]}
-
-
-def _says(expression: Mapping[str, Any], *words: str) -> bool:
-    """Whether the expression is one of these statements, or has it in its text."""
-    return not expression.keys().isdisjoint(words) or not set(
-        re.findall("[a-z]+", expression.get("text", ""))
-    ).isdisjoint(words)
-
-
-def _changes_source(expression: Mapping[str, Any]) -> bool:
-    # iptables-nft shows the targets that nft has no word for as "xt"
-    target = expression.get("xt")
-    named = target.get("name") if isinstance(target, Mapping) else None
-    return _says(expression, "masquerade", "snat") or named in ("MASQUERADE", "SNAT")
-
-
-def _asks_nothing(expression: Mapping[str, Any]) -> bool:
-    """Whether the expression asks nothing of a packet; a text may."""
-    return "text" not in expression and (
-        _changes_source(expression) or bool(expression.keys() & {"counter", "log", "comment"})
-    )
-
-
-def _match(expression: Mapping[str, Any]) -> dict[str, Any]:
-    """What a packet must be: ``what`` in nft's words, ``op`` and ``values``; ``what`` is "" where that cannot be
-    told.
-    """
-    match = expression.get("match", {})
-    left, right = match.get("left", {}), match.get("right")
-    what = ""
-    if isinstance(left, Mapping) and "meta" in left:
-        what = f"meta {left['meta']['key']}"
-    elif isinstance(left, Mapping) and "protocol" in left.get("payload", {}):
-        what = f"{left['payload']['protocol']} {left['payload']['field']}"
-    values = right["set"] if isinstance(right, Mapping) and "set" in right else [right]
-    return {"what": what, "op": match.get("op", "").replace("in", "=="), "values": values}
-
-
-def _legacy_forward(task: Task) -> list[dict[str, Any]]:
-    """The FORWARD chains of the iptables that is not nft: it has no JSON, and its tables are loaded by asking, so
-    ask only then.
-    """
-    found = []
+    found: list[dict[str, Any]] = []
     for family, names, command in (
         ("ip", "net/ip_tables_names", "iptables-legacy"),
         ("ip6", "net/ip6_tables_names", "ip6tables-legacy"),
@@ -394,24 +272,22 @@ def _legacy_forward(task: Task) -> list[dict[str, Any]]:
         if "filter" not in content(os.path.join(PROC, names)).split() or not shutil.which(command):
             continue
         status, output, dummy = task.run([command, "-S"])
-        if not status and "-P FORWARD DROP" in output:
-            found.append(
-                {
-                    "family": family,
-                    "table": f"{family} filter (iptables-legacy)",
-                    "chain": "FORWARD",
-                    "accepts": "ACCEPT" in _reached(output),
-                }
-            )
+        for hook in HOOKS if not status else ():
+            chain = hook.upper()
+            if f"-P {chain} DROP" in output:
+                table = f"{family} filter (iptables-legacy)"
+                told = {"family": family, "table": table, "chain": chain, "hook": hook, "policy": "drop"}
+                rules = [UNCERTAIN] if "ACCEPT" in _reached(output, chain) else []
+                found.append({**told, "rules": rules, "chains": {}})
     return found
 
 
-def _reached(rules: str) -> set[str]:
-    """The chains and targets that the rules of ``iptables -S`` lead to from FORWARD."""
+def _reached(rules: str, base: str) -> set[str]:
+    """The chains and targets that the rules of ``iptables -S`` lead to from a chain."""
     targets: dict[str, set[str]] = {}
     for chain, target in re.findall(r"^-A (\S+).* -[jg] (\S+)", rules, re.M):
         targets.setdefault(chain, set()).add(target)
-    reached, todo = set(), {"FORWARD"}
+    reached, todo = set(), {base}
     while todo:
         reached |= todo
         todo = set().union(*(targets.get(chain, set()) for chain in todo)) - reached

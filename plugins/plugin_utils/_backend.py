@@ -19,15 +19,16 @@ from ..module_utils import _model, _text, _values
 from ..module_utils._errors import BadValue, Findings
 from ..module_utils._model import AF_INET
 from ..module_utils._tunnel import DUMMY
-from . import _returns, _tunnels
+from . import _firewall, _returns, _tunnels
 from ._duties import Duty, duties_of, interfaces_of
+from ._firewall import Ask, Packet
 from ._lint import CHECKS, addresses_of, listed
 from ._marks import traffic_of
 from ._reading import Danger, Network, check_allowances, ip, judge, networks, on_link, setting
 from ._resolve import Inventory, Resolved, carriers, one_of_each_family
 
 #: What a user may decide to live with, by the word that says so.
-ALLOWANCES = ("arp", "director_gateway", "gateway", "localnode", "management_return")
+ALLOWANCES = ("arp", "director_gateway", "gateway", _firewall.ALLOWANCES["input"], "localnode", "management_return")
 ALLOW_OPTION = "ipvs_backend_allow"
 LOOPBACK = "lo"
 #: The only kind of interface besides the loopback that no other host asks for addresses.
@@ -90,6 +91,9 @@ def backend_plan(
     dangers += _arp_dangers(vips, wanted, host)
     dangers += _gateway_dangers(duties, resolved, inventory, directors, host["gateways"])
     dangers += _returns.check(duties, told, host["gateways"], host["connection"])
+    asks = [one for duty in duties for one in _received(duty, host, found)] if host["firewall"] else []
+    dropped, doubts = _firewall.dangers(host["firewall"], asks, allow)
+    verdict = judge(list(dict.fromkeys(dangers + dropped)), allow, ALLOW_OPTION)
     needs: dict[str, Any] = {
         "tunnels": tunnels,
         "sysctls": wanted,
@@ -106,7 +110,8 @@ def backend_plan(
         "missing_tools": [tool for tool in _tools(needs) if not host["tools"][tool]],
         "stale": _stale(needs, places, host, found),
         "unmet": _unmet(needs, host, found, allow),
-        **judge(list(dict.fromkeys(dangers)), allow, ALLOW_OPTION),
+        "problems": verdict["problems"],
+        "warnings": verdict["warnings"] + doubts,
     }
 
 
@@ -285,6 +290,29 @@ def _loud(sysctls: Mapping[str, Any], host: Mapping[str, Any]) -> list[str]:
             if value < needed:
                 loud.append(f"{name} at {value} on {interface}")
     return loud
+
+
+def _received(duty: Duty, host: Mapping[str, Any], found: Sequence[Network]) -> list[Ask]:
+    """What arrives for a server: by NAT at its own port, by DR and TUN at the VIP's, by TUN in a tunnel as well."""
+    address = ip(duty.server.key.address)
+    ways = _firewall.ways(address, host, found)
+    packets: list[tuple[Packet, list[Optional[str]]]] = []
+    if duty.forwards("tun"):
+        packets.append((_firewall.tunnelled(duty.server, duty.service.family, state="new"), ways))
+        ways = [_tunnels.device(duty)]
+    nat = duty.forwards("nat")
+    traffic = duty.traffic
+    for target in [address] if nat else [ip(vip) for vip in duty.vips]:
+        for port, dummy in (
+            [(duty.server.key.port, 0)] if nat and duty.server.key.port else traffic.ports if traffic else ()
+        ):
+            for word in traffic.protocols if traffic else ():
+                packet = Packet(target.version, word, target=target, target_port=port or None, state="new")
+                packets.append((packet, ways))
+    return [
+        Ask("input", _firewall.text_of(packet), tuple(packet._replace(iif=way) for way in arriving))
+        for packet, arriving in packets
+    ]
 
 
 def _gateway_dangers(

@@ -21,7 +21,8 @@ from ..module_utils._host import TRACKING
 from ..module_utils._model import AF_INET, AF_INET6, FORWARDS, ServiceKey, Table
 from ..module_utils._traffic import MARKS, Traffic
 from ..module_utils._tunnel import DUMMY
-from . import _tunnels
+from . import _firewall, _tunnels
+from ._firewall import Ask, Packet
 from ._lint import CHECKS, listed
 from ._reading import Address, Danger, Network, check_allowances, egress, ip, judge, networks, on_link, setting
 from ._vip_places import VARIABLE as VIP_INTERFACE
@@ -29,7 +30,10 @@ from ._vip_places import places_of_vips
 from ._vip_words import EXTERNAL, HOLD, STANDBY, words_of_vips
 
 #: What a user may decide to live with, by the word that says so.
-ALLOWANCES = ("forward_drop", "foreign_masquerade", "foreign_owner", "localnode", "management_capture")
+ALLOWANCES = (
+    *_firewall.ALLOWANCES.values(),
+    *("foreign_masquerade", "foreign_owner", "localnode", "management_capture"),
+)
 HOST_PREFIX = "host"
 #: What other programs leave as it is in the table.
 OWNERS_LEAVE = "; kube-proxy leaves what is in its excludeCIDRs, keepalived what its files do not name"
@@ -87,20 +91,22 @@ def director_plan(
     dangers = _dangers(table, marked, flows, host, interfaces, modules, connection)
     dangers += _tunnels.missing_modules(dummies, host["modules"])
     dangers += _local(table, {one.address.packed for one in interfaces} - set(words))
-    verdict = judge(dangers, allow, "ipvs_director_allow")
     values = {
         **_sysctls(table, flows, _devices(vips, host), interfaces),
         **_kept_routes(table, host),
         **(sysctls or {}),
     }
+    # nothing sets it back when the last service with source NAT goes
+    tracks = str(values.get(TRACKING, host["sysctls"].get(TRACKING, 0))) != "0"
+    dropped, doubts = _filtered(table, marked, host, interfaces, tracks, allow)
+    verdict = judge(dangers + dropped, allow, "ipvs_director_allow")
     return {
         "modules": modules,
         "dummies": dummies,
         "stale_dummies": _stale_dummies(words, vips, host),
         "missing_modules": [name for name in modules if host["modules"].get(name) != "loaded"],
         "sysctls": values,
-        # nothing sets it back when the last service with source NAT goes
-        "tracks": str(values.get(TRACKING, host["sysctls"].get(TRACKING, 0))) != "0",
+        "tracks": tracks,
         "vips": [one for address, one in vips.items() if words[address] == HOLD],
         "standby_vips": [
             one
@@ -110,7 +116,7 @@ def director_plan(
         "vip_addresses": [_values.show_address(address) for address in _in_order(words)],
         "reroutable": _reroutable(table, set(host["forwards"]), interfaces),
         "problems": verdict["problems"],
-        "warnings": verdict["warnings"] + _far(table, interfaces) + _made(dummies, host),
+        "warnings": verdict["warnings"] + doubts + _far(table, interfaces) + _made(dummies, host),
     }
 
 
@@ -293,17 +299,6 @@ def _dangers(
     ]
     dangers += _captures(table, marked, [one for one in (host["connection"], connection) if one])
     leaving = _leaving(flows, interfaces) if host["source_nat"] else []
-    versions = {server.key.family for entry in table.values() for server in entry.servers.values()}
-    for chain in host["forward"] if any(_is_nat(entry) for entry in table.values()) else ():
-        if chain["accepts"] or not {"ip": {AF_INET}, "ip6": {AF_INET6}}.get(chain["family"], versions) & versions:
-            continue
-        dangers.append(
-            Danger(
-                f"the chain {chain['chain']} of table {chain['table']} drops what is forwarded and accepts nothing: "
-                "the answers of NAT servers would not pass; accept them there",
-                "forward_drop",
-            )
-        )
     for rule in host["source_nat"]:
         caught = [flow.text for flow in leaving if _covers(rule, flow)]
         if caught:
@@ -316,6 +311,97 @@ def _dangers(
                 )
             )
     return dangers
+
+
+#: What else helps where answers, or the end of a connection, are not what connection tracking has seen begin.
+_TRACK = f", or set {TRACKING} to 1 in ipvs_director_sysctls, with which connection tracking knows them"
+
+
+def _filtered(
+    table: Table,
+    marked: Sequence[Traffic],
+    host: Mapping[str, Any],
+    interfaces: Sequence[Network],
+    tracks: bool,
+    allow: Sequence[str],
+) -> tuple[list[Danger], list[str]]:
+    """What the filters of this host drop of balanced packets, and what they may drop. IPVS takes packets of clients
+    behind the input filter and sends them on by the output filter; answers of NAT servers are forwarded.
+    """
+    if not host["firewall"]:
+        return [], []
+    asks = []
+    requests = [one for key, entry in table.items() for one in _requests(key, entry, marked, host, interfaces, tracks)]
+    for key, entry in table.items():
+        for server in entry.servers.values():
+            asks += _sent(key, server, host, interfaces, tracks)
+    dropped, doubts = _firewall.dangers(host["firewall"], requests + asks, allow)
+    late = [
+        one._replace(packets=tuple(packet._replace(state="invalid") for packet in one.packets), remedy=_TRACK)
+        for one in requests
+        if not tracks and "udp" not in {packet.protocol for packet in one.packets}
+    ]
+    if not any(danger.allowance == "input_drop" for danger in dropped) and "input_drop" not in allow:
+        ends = _firewall.dangers(host["firewall"], late, allow)[0]
+        doubts += [f"{danger.text}; it is so with packets that end a connection" for danger in ends]
+    return dropped, doubts
+
+
+def _requests(
+    key: ServiceKey,
+    entry: _model.Entry,
+    marked: Sequence[Traffic],
+    host: Mapping[str, Any],
+    interfaces: Sequence[Network],
+    tracks: bool,
+) -> list[Ask]:
+    """What clients send to a service. With tracking, what only DR and TUN servers get is exempt from it."""
+    state = "new" if _is_nat(entry) or not tracks else "untracked"
+    traffic = [
+        (address, low, word)
+        for mark in marked
+        if key.fwmark == mark.fwmark and key.fwmark
+        for address in mark.addresses
+        for low, dummy in mark.ports
+        for word in mark.protocols
+    ]
+    if key.address:
+        traffic = [(key.address, key.port, _protocol(key))]
+    asks = []
+    for packed, port, word in traffic:
+        address = ip(packed)
+        packet = Packet(address.version, word, target=address, target_port=port or None, state=state)
+        arriving = tuple(packet._replace(iif=name) for name in _firewall.ways(address, host, interfaces))
+        asks.append(Ask("input", _firewall.text_of(packet), arriving))
+    return asks
+
+
+def _sent(
+    key: ServiceKey, server: _model.Server, host: Mapping[str, Any], interfaces: Sequence[Network], tracks: bool
+) -> list[Ask]:
+    """What goes to a server of a service, and what a NAT server answers."""
+    address, word = ip(server.key.address), _protocol(key) or None
+    way = egress(address, interfaces)
+    if server.forward == FORWARDS["tun"]:
+        outer = _firewall.tunnelled(server, key.family, oif=way)
+        return [Ask("output", _firewall.text_of(outer), (outer,))]
+    nat = server.forward == FORWARDS["nat"]
+    target = address if nat or not key.address else ip(key.address)
+    port = (server.key.port if nat else key.port) or None
+    state = "new" if nat and tracks else "untracked"
+    packet = Packet(target.version, word, oif=way, target=target, target_port=port, state=state)
+    asks = [Ask("output", _firewall.text_of(packet), (packet,))]
+    if nat:
+        known = "established" if tracks else "new" if word == "udp" else "invalid"
+        answer = Packet(address.version, word, iif=way, source=address, source_port=port, state=known)
+        near = ip(key.address) if key.address else address
+        leaving = tuple(answer._replace(oif=name) for name in _firewall.ways(near, host, interfaces))
+        asks.append(Ask("forward", _firewall.text_of(answer, "from"), leaving, "" if tracks else _TRACK))
+    return asks
+
+
+def _protocol(key: ServiceKey) -> str:
+    return next((word for word, number in _model.PROTOCOLS.items() if number == key.protocol), "")
 
 
 def _local(table: Table, own: Set[bytes]) -> list[Danger]:
@@ -403,8 +489,7 @@ def _leaving(flows: Sequence[Mapping[str, Any]], interfaces: Sequence[Network]) 
             continue
         address = ipaddress.ip_address(flow["server"]["address"])
         text = f"{_model.key_text(key)} -r {_model.server_text(_server_key(address, flow))}"
-        protocol = next((word for word, number in _model.PROTOCOLS.items() if number == key.protocol), "")
-        found.append(_Flow(text, address, flow["server"]["port"], protocol, egress(address, interfaces)))
+        found.append(_Flow(text, address, flow["server"]["port"], _protocol(key), egress(address, interfaces)))
     return found
 
 
@@ -415,49 +500,7 @@ def _server_key(address: Address, flow: Mapping[str, Any]) -> _model.ServerKey:
 def _covers(rule: Mapping[str, Any], flow: _Flow) -> bool:
     """Whether the rule catches the flow for certain: every one of its matches must be known to hold."""
     family = {"ip": 4, "ip6": 6}.get(rule["family"])
-    return family in (None, flow.address.version) and all(_holds(match, flow) for match in rule["matches"])
-
-
-def _holds(match: Mapping[str, Any], flow: _Flow) -> bool:
-    facts: dict[str, tuple[Optional[object], Any]] = {
-        "meta oifname": (flow.interface, _same_name),
-        "meta oif": (flow.interface, _same_name),
-        "meta l4proto": (flow.protocol or None, _same),
-        "ip protocol": (flow.protocol or None, _same),
-        "ip daddr": (flow.address, _in_network),
-        "ip6 daddr": (flow.address, _in_network),
-        f"{flow.protocol} dport": (flow.port, _in_range),
-    }
-    fact, equal = facts.get(match["what"], (None, None))
-    named_sets = [value for value in match["values"] if isinstance(value, str) and value.startswith("@")]
-    if fact is None or equal is None or named_sets or match["op"] not in ("==", "!="):
-        return False
-    held = any(equal(fact, value) for value in match["values"])
-    return bool(held == (match["op"] == "=="))
-
-
-def _same(fact: object, value: object) -> bool:
-    return fact == value
-
-
-def _same_name(fact: str, value: object) -> bool:
-    return isinstance(value, str) and (fact == value or (value.endswith("*") and fact.startswith(value[:-1])))
-
-
-def _in_network(fact: Address, value: Any) -> bool:
-    if isinstance(value, Mapping) and "prefix" in value:
-        value = f"{value['prefix']['addr']}/{value['prefix']['len']}"
-    if isinstance(value, Mapping) and "range" in value:
-        low, high = (ipaddress.ip_address(end) for end in value["range"])
-        return bool(low.version == fact.version and int(low) <= int(fact) <= int(high))
-    try:
-        return bool(fact in ipaddress.ip_network(value))
-    except (TypeError, ValueError):
-        return False
-
-
-def _in_range(fact: int, value: Any) -> bool:
-    if isinstance(value, Mapping) and "range" in value:
-        low, high = value["range"]
-        return bool(low <= fact <= high)
-    return bool(fact == value)
+    packet = Packet(
+        flow.address.version, flow.protocol or None, oif=flow.interface, target=flow.address, target_port=flow.port
+    )
+    return family in (None, flow.address.version) and all(_firewall.holds(one, packet) for one in rule["matches"])

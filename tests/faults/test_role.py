@@ -97,7 +97,14 @@ DANGERS = {
         "nft 'add table inet theirs; add chain inet theirs way { type filter hook forward priority 0; policy drop; }'",
         "nft delete table inet theirs",
         FEW,
-        "the chain way of table inet theirs drops what is forwarded and accepts nothing",
+        "the chain way of table inet theirs drops packets tcp from 198.51.100.11 port 8001",
+    ),
+    "input_drop": (
+        "nft 'add table inet theirs; add chain inet theirs way { type filter hook input priority 0; }; "
+        f"add rule inet theirs way ip daddr {VIPS[0]} reject'",
+        "nft delete table inet theirs",
+        FEW,
+        f"the chain way of table inet theirs drops packets tcp to {VIPS[0]} port 8001",
     ),
     "foreign_masquerade": (
         "nft 'add table ip theirs; add chain ip theirs post { type nat hook postrouting priority 100; }; "

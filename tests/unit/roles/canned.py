@@ -45,7 +45,7 @@ def host_info(*addresses: str, **more: Any) -> dict[str, Any]:
     arp = {"arp_ignore": 1, "arp_announce": 2, "rp_filter": 0}
     sysctls = {f"net.ipv4.conf.{device}.{name}": arp[name] for device in ("all", *devices) for name in arp}
     modules = ("ip_vs", "ip_vs_rr", "ip_vs_wrr", "ip_vs_wlc", "nf_conntrack", "nft_chain_nat")
-    none = ("gateways", "rules", "routes", "tables", "files", "forward", "source_nat", "owners", "forwards")
+    none = ("gateways", "rules", "routes", "tables", "files", "firewall", "source_nat", "owners", "forwards")
     return {
         **{name: [] for name in none},
         "modules": dict.fromkeys(modules, "loaded"),

@@ -40,6 +40,7 @@ HOST: dict[str, Any] = {
     "routes": [],
     "tables": [],
     "owners": [],
+    "firewall": [],
     "connection": None,
 }
 NEEDS = ("tunnels", "sysctls", "vips", "policies", "connections", "clamps")
@@ -219,7 +220,8 @@ def test_all_bad_options_are_told_at_once() -> None:
     with pytest.raises(AnsibleFilterError) as refused:
         plan(WEB, addresses=["x"], return_via=["198.51.100.1", "198.51.100.2"], allow=["everything"])
     assert str(refused.value).split("; ") == [
-        "allow[0]: must be one of arp, director_gateway, gateway, localnode, management_return (got 'everything')",
+        "allow[0]: must be one of arp, director_gateway, gateway, input_drop, localnode, management_return "
+        "(got 'everything')",
         "ipvs_backend_addresses[0]: must be an IP address",
         "host names are not resolved (got 'x')",
         "ipvs_backend_return_via[1]: must be the only one of its family (got '198.51.100.2')",

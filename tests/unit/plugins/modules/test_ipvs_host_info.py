@@ -11,6 +11,7 @@ from typing import Any, Callable
 import pytest
 
 from plugins.module_utils import _host, _kernel, _management, _module, _owners
+from plugins.module_utils._ruleset import UNCERTAIN
 from plugins.modules import ipvs_host_info
 
 LINKS = [
@@ -75,7 +76,7 @@ def test_a_host_without_nft_is_read(read: Callable[..., dict[str, Any]]) -> None
     found = read()
     assert found["changed"] is False
     assert found["tools"]["nft"] is False
-    assert (found["forward"], found["source_nat"], found["owners"]) == ([], [], [])
+    assert (found["firewall"], found["source_nat"], found["owners"]) == ([], [], [])
     assert found["interfaces"] == [
         {
             "name": "lo",
@@ -234,7 +235,7 @@ def test_files_of_the_roles_are_told(host: Path, read: Callable[..., dict[str, A
 
 def test_nft_is_not_asked_where_it_would_load_its_module(read: Callable[..., dict[str, Any]]) -> None:
     found = read(nft="no JSON")
-    assert (found["failed"], found["tools"]["nft"], found["forward"]) == (False, True, [])
+    assert (found["failed"], found["tools"]["nft"], found["firewall"]) == (False, True, [])
 
 
 @pytest.mark.parametrize("flags", ["dormant", ["dormant"]])
@@ -294,51 +295,18 @@ FORWARD = {"type": "filter", "hook": "forward", "prio": 0, "policy": "drop"}
 POSTROUTING = {"type": "nat", "hook": "postrouting", "prio": 100, "policy": "accept"}
 
 
-def test_a_forward_policy_of_drop_is_told_with_what_it_lets_through(read: Callable[..., dict[str, Any]]) -> None:
+def test_a_filter_is_told_with_what_its_rules_ask(read: Callable[..., dict[str, Any]]) -> None:
     base = chain("filter", "FORWARD", **FORWARD)
     jump = rule("filter", "FORWARD", {"jump": {"target": "more"}})
-    shut = {"family": "ip", "table": "ip filter", "chain": "FORWARD", "accepts": False}
-    assert read(ruleset=[base])["forward"] == [shut]
-    assert read(ruleset=[base, jump])["forward"] == [shut]
-    opened = [base, chain("filter", "more"), jump, rule("filter", "more", {"counter": {}}, {"accept": None})]
-    assert read(ruleset=opened)["forward"] == [{**shut, "accepts": True}]
-    assert read(ruleset=[chain("filter", "FORWARD", **{**FORWARD, "policy": "accept"})])["forward"] == []
-
-
-NAMELESS = "jump {\n\t\tct state established accept\n\t}"
-VERDICTS = [["new", {"jump": {"target": "more"}}], ["invalid", {"drop": None}]]
-STATES = {"ct": {"key": "state"}}
-
-
-@pytest.mark.parametrize(
-    ("expressions", "elements", "more", "accepts"),
-    [
-        ([NAMELESS], [], {"drop": None}, True),
-        ([NAMELESS.replace("accept", "drop")], [], {"accept": None}, False),
-        ([{"vmap": {"key": STATES, "data": {"set": [["established", {"accept": None}]]}}}], [], {"drop": None}, True),
-        ([{"vmap": {"key": STATES, "data": {"set": VERDICTS}}}], [], {"accept": None}, True),
-        ([{"vmap": {"key": STATES, "data": {"set": VERDICTS}}}], [], {"drop": None}, False),
-        ([{"vmap": {"key": STATES, "data": "@ways"}}], VERDICTS, {"accept": None}, True),
-        ([{"vmap": {"key": STATES, "data": "@ways"}}], VERDICTS[1:], {"accept": None}, False),
-    ],
-)
-def test_what_lets_through_is_found_behind_verdict_maps_and_chains_without_a_name(
-    read: Callable[..., dict[str, Any]],
-    expressions: list[Any],
-    elements: list[Any],
-    more: dict[str, Any],
-    accepts: bool,
-) -> None:
-    verdicts = {"map": {"family": "ip", "table": "filter", "name": "ways", "type": "ct_state", "map": "verdict"}}
-    if elements:
-        verdicts["map"]["elem"] = elements  # type: ignore[assignment]
-    ruleset = [
-        chain("filter", "FORWARD", **FORWARD),
-        verdicts,
-        rule("filter", "FORWARD", *expressions),
-        rule("filter", "more", more),
-    ]
-    assert [one["accepts"] for one in read(ruleset=ruleset)["forward"]] == [accepts]
+    told = {"family": "ip", "table": "ip filter", "chain": "FORWARD", "hook": "forward", "policy": "drop"}
+    assert read(ruleset=[base])["firewall"] == [{**told, "rules": [], "chains": {}}]
+    state = {"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": ["established", "related"]}}
+    opened = [base, chain("filter", "more"), jump, rule("filter", "more", {"counter": {}}, state, {"accept": None})]
+    (found,) = read(ruleset=opened)["firewall"]
+    assert found["rules"] == [{"matches": [], "verdict": "jump", "target": "more", "handle": 0}]
+    asked = {"what": "ct state", "op": "==", "values": ["established", "related"]}
+    assert found["chains"] == {"more": [{"matches": [asked], "verdict": "accept", "target": "", "handle": 0}]}
+    assert read(ruleset=[chain("filter", "FORWARD", **{**FORWARD, "policy": "accept"})])["firewall"] == []
 
 
 def test_source_nat_is_found_behind_verdict_maps_and_in_chains_without_a_name(
@@ -379,7 +347,7 @@ def test_source_nat_is_told_with_what_it_matches(read: Callable[..., dict[str, A
             **named,
             "matches": [
                 {"what": "ip daddr", "op": "!=", "values": [1, 2]},
-                {"what": "", "op": "==", "values": ["new"]},
+                {"what": "ct state", "op": "==", "values": ["new"]},
             ],
         },
         {**named, "matches": []},
@@ -411,13 +379,13 @@ def test_the_older_iptables_is_asked_only_if_its_table_is_loaded(
     host: Path, read: Callable[..., dict[str, Any]], rules: str, accepts: bool
 ) -> None:
     legacy = {"iptables-legacy": f"-P FORWARD DROP{rules}\n"}
-    assert read(**legacy)["forward"] == []
+    assert read(**legacy)["firewall"] == []
     (host / "PROC" / "net").mkdir()
     (host / "PROC" / "net" / "ip_tables_names").write_text("nat\nfilter\n")
-    assert read(**legacy)["forward"] == [
-        {"family": "ip", "table": "ip filter (iptables-legacy)", "chain": "FORWARD", "accepts": accepts}
-    ]
-    assert read(**{"iptables-legacy": "-P FORWARD ACCEPT\n"})["forward"] == []
+    (found,) = read(**legacy)["firewall"]
+    assert (found["table"], found["chain"], found["hook"]) == ("ip filter (iptables-legacy)", "FORWARD", "forward")
+    assert found["rules"] == ([UNCERTAIN] if accepts else [])
+    assert read(**{"iptables-legacy": "-P FORWARD ACCEPT\n"})["firewall"] == []
 
 
 def test_the_way_in_is_found_at_the_nearest_parent_that_knows_it(host: Path) -> None:

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the filters of a host do to balanced packets. The rulesets are what ``nft -j list ruleset`` returned for ufw
+0.36.2 and firewalld 1.3.3 with ports 22 and 80 open, and for the chains of Docker under iptables 1.8.9.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plugins.filter.backend_plan import backend_plan
+from plugins.filter.director_plan import director_plan
+from plugins.module_utils._ruleset import MAX_RULES, UNCERTAIN, read_firewall
+
+from . import test_backend_plan, test_director_plan
+
+RULESETS = Path(__file__).parents[1] / "rulesets"
+INVALID = "net.ipv4.vs.conntrack"
+WAY_OUT = [{"family": "ipv4", "address": "192.0.2.254", "interface": "eth0", "protocol": "static"}]
+
+
+def ruleset(name: str) -> list[dict[str, Any]]:
+    return read_firewall(json.loads((RULESETS / f"{name}.txt").read_text().partition("\n")[2]))
+
+
+def base(*rules: Any, hook: str = "input", policy: str = "drop", more: tuple[Any, ...] = ()) -> list[dict[str, Any]]:
+    """One chain of the hook with these rules, each a list of expressions."""
+    where = {"family": "inet", "table": "filter"}
+    chain = {**where, "name": hook, "type": "filter", "hook": hook, "prio": 0, "policy": policy}
+    made = [{"rule": {**where, "chain": hook, "handle": 5 + i, "expr": rule}} for i, rule in enumerate(rules)]
+    return read_firewall({"nftables": [{"chain": chain}, *more, *made]})
+
+
+def asks(left: str, right: object, op: str = "==") -> dict[str, Any]:
+    layer, field = left.split()
+    told = {layer: {"key": field}} if layer in ("meta", "ct") else {"payload": {"protocol": layer, "field": field}}
+    return {"match": {"op": op, "left": told, "right": right}}
+
+
+ACCEPT, DROP, REJECT = {"accept": None}, {"drop": None}, {"reject": {"type": "tcp reset"}}
+LIMIT = {"limit": {"rate": 5, "per": "second"}}
+ESTABLISHED = [asks("ct state", ["established", "related"], "in"), ACCEPT]
+
+
+def director(firewall: list[dict[str, Any]], tracks: int = 0, **more: Any) -> tuple[list[str], list[str]]:
+    service = {**test_director_plan.WEB, **more}
+    host = {**test_director_plan.HOST, "firewall": firewall, "gateways": WAY_OUT}
+    found = director_plan([service], flows=[], host=host, sysctls={INVALID: tracks})
+    return found["problems"], found["warnings"]
+
+
+def backend(firewall: list[dict[str, Any]], **more: Any) -> tuple[list[str], list[str]]:
+    service = {**test_backend_plan.WEB, **more}
+    modules = dict.fromkeys(("ipip", "ip_gre", "fou", "sit", "ip6_tunnel"), "loaded")
+    host = {**test_backend_plan.HOST, "firewall": firewall, "modules": modules}
+    found = backend_plan([service], hostvars={}, groups={}, host=host)
+    return found["problems"], found["warnings"]
+
+
+# real rulesets
+
+
+def test_docker_drops_the_answers_of_nat_servers_whatever_is_tracked() -> None:
+    for tracks in (0, 1):
+        problems, warnings = director(ruleset("docker"), tracks)
+        (problem,) = problems
+        assert problem.startswith(
+            "the chain FORWARD of table ip filter drops packet tcp from 198.51.100.11 port 8443 (its policy): accept"
+        )
+        assert problem.endswith("(to accept it, name forward_drop in ipvs_director_allow)")
+        assert warnings == []
+    assert director(ruleset("docker"), forward="dr", servers=[{"address": "192.0.2.9"}]) == ([], [])
+
+
+def test_ufw_accepts_answers_by_what_nft_does_not_show() -> None:
+    problems, warnings = director(ruleset("ufw"), port=80)
+    assert problems == []
+    assert [one.partition(" (")[0] for one in warnings] == [
+        "the chain FORWARD of table ip filter may drop packet tcp from 198.51.100.11 port 8443"
+    ]
+    dummy, warnings = director(ruleset("ufw"), port=443)
+    assert any("INPUT of table ip filter may drop packet tcp to 192.0.2.10 port 443" in one for one in warnings)
+
+
+def test_firewalld_takes_answers_that_are_tracked_and_ports_that_are_open() -> None:
+    assert director(ruleset("firewalld"), 1, port=80) == ([], [])
+    (problem,), warnings = director(ruleset("firewalld"), 0, port=80)
+    assert "drops packet tcp from 198.51.100.11 port 8443 (rule 39 of chain filter_FORWARD)" in problem
+    assert INVALID in problem
+    (warning,) = warnings  # the end of each connection
+    assert "rule 29 of chain filter_INPUT" in warning
+    assert INVALID in warning
+    (problem,), warnings = director(ruleset("firewalld"), 1)
+    assert "filter_INPUT of table inet firewalld drops packet tcp to 192.0.2.10 port 443 (rule 72" in problem
+    assert problem.endswith("(to accept it, name input_drop in ipvs_director_allow)")
+
+
+@pytest.mark.parametrize(
+    ("service", "dropped"),
+    [
+        ({"port": 80}, []),
+        ({"port": 81}, ["tcp to 192.0.2.10 port 81"]),
+        ({"port": 81, "forward": "nat", "servers": [{"address": test_backend_plan.RIP, "port": 80}]}, []),
+        (
+            {"forward": "nat", "servers": [{"address": test_backend_plan.RIP, "port": 8080}]},
+            ["tcp to 198.51.100.11 port 8080"],
+        ),
+        ({"forward": "tun"}, ["ipip (IP protocol 4) to 198.51.100.11"]),
+        (
+            {"forward": "tun", "servers": [{"address": test_backend_plan.RIP, "tunnel_type": "gre"}]},
+            ["gre (IP protocol 47) to 198.51.100.11"],
+        ),
+        (
+            {
+                "forward": "tun",
+                "port": 81,
+                "servers": [{"address": test_backend_plan.RIP, "tunnel_type": "gue", "tunnel_port": 6080}],
+            },
+            ["udp to 198.51.100.11 port 6080, tcp to 192.0.2.10 port 81"],
+        ),
+    ],
+)
+def test_a_backend_behind_firewalld_names_what_it_is_to_accept(service: dict[str, Any], dropped: list[str]) -> None:
+    problems, warnings = backend(ruleset("firewalld"), **service)
+    assert [one.partition(" drops packet")[2].lstrip("s ").partition(" (rule")[0] for one in problems] == dropped
+    assert warnings == []
+
+
+# shapes of rules
+
+OPEN = [asks("tcp dport", 443), ACCEPT]
+JUMP = [{"jump": {"target": "more"}}]
+
+
+@pytest.mark.parametrize(
+    ("rules", "policy", "verdict"),
+    [
+        ([], "accept", "passes"),
+        ([], "drop", "drops"),
+        ([OPEN], "drop", "passes"),
+        ([OPEN, [REJECT]], "accept", "passes"),
+        ([ESTABLISHED, [REJECT]], "accept", "drops"),
+        ([[{"xt": {"type": "target", "name": "REJECT"}}]], "accept", "drops"),
+        ([[{"xt": {"type": "target", "name": "LOG"}}]], "accept", "passes"),
+        ([[asks("udp dport", 443), ACCEPT]], "drop", "drops"),
+        ([[asks("th dport", {"set": [80, {"range": [440, 450]}]}), ACCEPT]], "drop", "passes"),
+        ([[asks("tcp dport", 443, "!="), DROP]], "accept", "passes"),
+        ([[asks("ip daddr", {"prefix": {"addr": "192.0.2.0", "len": 24}}), ACCEPT]], "drop", "passes"),
+        ([[asks("ip daddr", "192.0.2.99"), ACCEPT]], "drop", "drops"),
+        ([[asks("ip6 daddr", "2001:db8::1", "!="), ACCEPT]], "drop", "drops"),
+        ([[asks("ip saddr", "203.0.113.1"), ACCEPT]], "drop", "may drop"),
+        ([[asks("ip saddr", "203.0.113.1"), DROP]], "accept", "passes"),
+        ([[LIMIT, *OPEN]], "drop", "may drop"),
+        ([[{"counter": {}}, *OPEN]], "drop", "passes"),
+        ([[asks("meta iifname", "eth0"), ACCEPT]], "drop", "passes"),
+        ([[asks("meta iifname", "wg*"), ACCEPT]], "drop", "drops"),
+        ([[asks("tcp dport", "@open"), ACCEPT]], "drop", "passes"),
+        ([[asks("tcp dport", "@learned"), ACCEPT]], "drop", "may drop"),
+        (["jump {\n\t\taccept\n\t}"], "drop", "may drop"),
+        ([[{"queue": {"num": 1}}]], "drop", "may drop"),
+        ([[{"vmap": {"key": {"ct": {"key": "state"}}, "data": {"set": [["new", ACCEPT]]}}}]], "drop", "passes"),
+        (
+            [[{"vmap": {"key": {"ct": {"key": "state"}}, "data": {"set": [["new", JUMP[0]]]}}}], [DROP]],
+            "accept",
+            "drops",
+        ),
+        ([JUMP, OPEN], "drop", "passes"),
+        ([[{"goto": {"target": "more"}}], OPEN], "drop", "drops"),
+    ],
+)
+def test_what_a_chain_does_to_a_packet(rules: list[Any], policy: str, verdict: str) -> None:
+    where = {"family": "inet", "table": "filter"}
+    more = (
+        {
+            "set": {
+                **where,
+                "name": "open",
+                "type": "inet_service",
+                "elem": [80, {"elem": {"val": 443, "comment": "x"}}],
+            }
+        },
+        {"set": {**where, "name": "learned", "flags": ["timeout"], "elem": [443]}},
+        {"chain": {**where, "name": "more"}},
+        {"rule": {**where, "chain": "more", "handle": 3, "expr": [asks("tcp dport", 22), ACCEPT]}},
+    )
+    rules = [rule if isinstance(rule, list) else [rule] for rule in rules]
+    problems, warnings = backend(base(*rules, policy=policy, more=more), port=443)
+    assert [verdict in one for one in problems + warnings] == ([True] if verdict != "passes" else [])
+    assert bool(problems) == (verdict == "drops")
+
+
+def test_a_chain_that_never_drops_or_sleeps_is_not_told() -> None:
+    assert base(OPEN, ESTABLISHED, policy="accept") == []
+    assert base(more=({"table": {"family": "inet", "name": "filter", "flags": ["dormant"]}},)) == []
+    assert base(*([OPEN] * (MAX_RULES + 1)))[0]["rules"] == [UNCERTAIN]
+
+
+@pytest.mark.parametrize(("tracks", "known"), [(0, "untracked"), (1, "new")])
+def test_what_goes_to_a_server_passes_the_output_chain(tracks: int, known: str) -> None:
+    (problem,), dummy = director(base(hook="output"), tracks)
+    assert "drops packet tcp to 198.51.100.11 port 8443 (its policy)" in problem
+    assert director(base([asks("ct state", known), ACCEPT], hook="output"), tracks) == ([], [])
+
+
+def test_what_is_exempt_from_tracking_is_not_new() -> None:
+    direct = {"forward": "dr", "servers": [{"address": "192.0.2.9"}]}
+    new = base([asks("ct state", "new"), *OPEN])
+    assert director(new, 0, **direct)[0] == []
+    assert len(director(new, 1, **direct)[0]) == 1
+
+
+def test_an_accepted_danger_is_no_doubt_either() -> None:
+    allow = ["input_drop", "forward_drop"]
+    host = {**test_director_plan.HOST, "gateways": WAY_OUT}
+    for name, warnings in (("firewalld", 2), ("ufw", 0)):
+        found = director_plan([test_director_plan.WEB], flows=[], host={**host, "firewall": ruleset(name)}, allow=allow)
+        assert (found["problems"], len(found["warnings"])) == ([], warnings)
