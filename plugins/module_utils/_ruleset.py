@@ -38,15 +38,9 @@ class Ruleset:
         self.numbered: dict[tuple[str, str, str], list[tuple[int, Sequence[Mapping[str, Any]]]]] = {}
         self.maps: dict[tuple[str, str, str], Sequence[Any]] = {}
         self.sets: dict[tuple[str, str, str], Sequence[Any]] = {}
-        dormant = {
-            (item["table"]["family"], item["table"]["name"])
-            for item in listing.get("nftables", [])
-            if "dormant" in item.get("table", {}).get("flags", ())
-        }
         for item in listing.get("nftables", []):
             if "chain" in item:
-                if (item["chain"]["family"], item["chain"]["table"]) not in dormant:
-                    self.chains.append(item["chain"])
+                self.chains.append(item["chain"])
             elif "rule" in item:
                 rule = item["rule"]
                 key = rule["family"], rule["table"], rule["chain"]
@@ -54,7 +48,7 @@ class Ruleset:
                 expressions = [one if isinstance(one, Mapping) else {"text": str(one)} for one in rule["expr"]]
                 self.rules.setdefault(key, []).append(expressions)
                 self.numbered.setdefault(key, []).append((rule.get("handle", 0), expressions))
-            elif "set" in item and not {"timeout", "dynamic"} & set(item["set"].get("flags", ())):
+            elif "set" in item and not _changes(item["set"]):
                 elements = item["set"].get("elem", [])
                 self.sets[_key(item["set"])] = [
                     one["elem"]["val"] if isinstance(one, Mapping) and "elem" in one else one for one in elements
@@ -202,6 +196,12 @@ def _known(ruleset: Ruleset, base: tuple[str, str, str], expression: Mapping[str
     if values is None or match["op"] not in ("==", "!=") or len(values) > MAX_VALUES:
         return OPAQUE
     return {**match, "values": values}
+
+
+def _changes(listed: Mapping[str, Any]) -> bool:
+    """Whether packets or time change what the set has. A single flag is text from nft 1.1.1 on."""
+    flags = listed.get("flags", ())
+    return not {"timeout", "dynamic"}.isdisjoint([flags] if isinstance(flags, str) else flags)
 
 
 def _key(chain: Mapping[str, Any]) -> tuple[str, str, str]:

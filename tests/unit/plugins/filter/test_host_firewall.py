@@ -159,6 +159,7 @@ JUMP = [{"jump": {"target": "more"}}]
         ([[asks("meta iifname", "wg*"), ACCEPT]], "drop", "drops"),
         ([[asks("tcp dport", "@open"), ACCEPT]], "drop", "passes"),
         ([[asks("tcp dport", "@learned"), ACCEPT]], "drop", "may drop"),
+        ([[asks("tcp dport", "@blocked"), ACCEPT]], "drop", "may drop"),
         (["jump {\n\t\taccept\n\t}"], "drop", "may drop"),
         ([[{"queue": {"num": 1}}]], "drop", "may drop"),
         ([[{"vmap": {"key": {"ct": {"key": "state"}}, "data": {"set": [["new", ACCEPT]]}}}]], "drop", "passes"),
@@ -183,6 +184,7 @@ def test_what_a_chain_does_to_a_packet(rules: list[Any], policy: str, verdict: s
             }
         },
         {"set": {**where, "name": "learned", "flags": ["timeout"], "elem": [443]}},
+        {"set": {**where, "name": "blocked", "flags": "dynamic", "elem": [443]}},
         {"chain": {**where, "name": "more"}},
         {"rule": {**where, "chain": "more", "handle": 3, "expr": [asks("tcp dport", 22), ACCEPT]}},
     )
@@ -192,9 +194,8 @@ def test_what_a_chain_does_to_a_packet(rules: list[Any], policy: str, verdict: s
     assert bool(problems) == (verdict == "drops")
 
 
-def test_a_chain_that_never_drops_or_sleeps_is_not_told() -> None:
+def test_a_chain_that_never_drops_is_left_out() -> None:
     assert base(OPEN, ESTABLISHED, policy="accept") == []
-    assert base(more=({"table": {"family": "inet", "name": "filter", "flags": ["dormant"]}},)) == []
     assert base(*([OPEN] * (MAX_RULES + 1)))[0]["rules"] == [UNCERTAIN]
 
 

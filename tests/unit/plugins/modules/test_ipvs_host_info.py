@@ -242,7 +242,7 @@ def test_nft_is_not_asked_where_it_would_load_its_module(read: Callable[..., dic
 def test_a_dormant_table_forwards_nothing(read: Callable[..., dict[str, Any]], flags: object) -> None:
     tables = [{"table": {"family": "ip", "name": name, **more}} for name, more in (("a", {"flags": flags}), ("b", {}))]
     chains = [chain("a", "FORWARD", **FORWARD), chain("b", "FORWARD", **FORWARD)]
-    assert [one["table"] for one in read(ruleset=[*tables, *chains])["forward"]] == ["ip b"]
+    assert [one["table"] for one in read(ruleset=[*tables, *chains])["firewall"]] == ["ip b"]
 
 
 def test_a_dormant_table_for_which_nft_prints_no_json(read: Callable[..., dict[str, Any]]) -> None:
@@ -253,7 +253,7 @@ def test_a_dormant_table_for_which_nft_prints_no_json(read: Callable[..., dict[s
         "nft -j list table ip b": json.dumps({"nftables": [chain("b", "FORWARD", **FORWARD)]}),
         **dict.fromkeys(("nft -j list ruleset", "nft -j list tables", "nft -j list table ip a"), broken),
     }
-    assert [one["table"] for one in read(ruleset=[], **outputs)["forward"]] == ["ip b"]
+    assert [one["table"] for one in read(ruleset=[], **outputs)["firewall"]] == ["ip b"]
 
 
 def test_a_command_that_fails_fails_the_task(
