@@ -30,6 +30,8 @@ HEARTBEAT = 30  # seconds between signs of life of a long part
 TAIL = 40  # lines of a failing log
 REASON = 600  # characters of why a test failed
 # not part of `make test`: each is about a case of its own, and no other test depends on it
+#: What EPEL 9 and 10, Ubuntu 22.04 and 24.04, Debian 12 and 13 ship, and the newest.
+PYROUTE2 = ("0.5.14", "0.6.4", "0.7.2", "0.7.7", "0.7.11", "0.7.12", "0.8.1", "0.9.7")
 SOAK_SCENARIOS = (
     "dead_hosts",
     "moves",
@@ -83,10 +85,11 @@ def pytest(*paths: str) -> tuple[str, ...]:
 
 def integration_parts() -> list[Part]:
     command = "tests/integration/run"
-    with_pyroute2 = ("ipvs_policy_route", "ipvs_tunnel", "ipvs_vip")
+    users = ("ipvs_policy_route", "ipvs_tunnel", "ipvs_vip")
+    versions = tuple(f"--pyroute2={version}" for version in PYROUTE2)
     return [
         Part("integration", (command,)),
-        Part("integration pyroute2", (command, "--pyroute2", *with_pyroute2), soak=True),
+        Part("integration pyroute2", (command, *versions, *users), soak=True),
     ]
 
 

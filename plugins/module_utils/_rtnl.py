@@ -4,14 +4,18 @@
 # This file is private to the collection: nothing outside l4lb.ipvs may import it.
 
 """Links and addresses as immutable values, and the kernel that holds them: the only file that imports pyroute2. It
-works with every pyroute2 from 0.7.2 (Debian 12) on, which is why it stays with ``IPRoute.addr`` and
+works with every pyroute2 from 0.5.14 (EPEL 9) on, which is why it stays with ``IPRoute.addr`` and
 ``get_links``: what lies below them changed between the versions.
 """
 
 from __future__ import annotations
 
+import glob
+import importlib
+import importlib.util
 import os
 import socket
+import sys
 from types import TracebackType
 from typing import Any, NamedTuple, Optional
 
@@ -50,10 +54,13 @@ _CHANGES = {
     "route": "changing routes",
 }
 
-MISSING = (
-    "the Python library pyroute2 is not installed for the Python that runs this module: "
-    "install the package python3-pyroute2 (Debian, Ubuntu, Fedora, RHEL with EPEL)"
-)
+#: The message types of removals (linux/rtnetlink.h, RTM_DEL*), and NLM_F_REQUEST | NLM_F_ACK. Before 0.7, pyroute2 adds
+#: NLM_F_EXCL to them, which means NLM_F_BULK to newer kernels: most removals are then refused.
+_REMOVALS = {"addr": (21, 0x5), "link": (17, 0x5), "rule": (33, 0x5), "route": (25, 0x5)}
+
+_INSTALL = "install the package python3-pyroute2 (Debian, Ubuntu, Fedora, RHEL with EPEL)"
+#: Where distributions and administrators install the libraries of every Python.
+LIBRARIES = ("/usr/lib*/python3*/*-packages", "/usr/local/lib*/python3*/*-packages")
 
 
 class Link(NamedTuple):
@@ -136,13 +143,16 @@ class Rtnl:
     def __init__(self) -> None:
         try:
             from pyroute2 import IPRoute
-            from pyroute2.netlink.exceptions import NetlinkError
-            from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
-        except ImportError:
-            raise Unavailable(MISSING) from None
+
+            # 0.6 has all but its front under another name
+            home = "pr2modules" if IPRoute.__module__.startswith("pr2modules.") else "pyroute2"
+            ifaddrmsg = importlib.import_module(f"{home}.netlink.rtnl.ifaddrmsg").ifaddrmsg
+            self._error = importlib.import_module(f"{home}.netlink.exceptions").NetlinkError
+        except ImportError as error:
+            raise Unavailable(_unusable(error)) from None
+        self._old = importlib.util.find_spec("pyroute2.requests") is None
         known = len(ifaddrmsg.nla_map)
         ifaddrmsg.nla_map += tuple(entry for number, entry in _IFA_ATTRIBUTES.items() if number >= known)
-        self._error = NetlinkError
         self._socket = IPRoute()
         self._names: dict[int, str] = {}
         self._numbers: dict[str, int] = {}
@@ -226,9 +236,10 @@ class Rtnl:
         flags = (IFA_F_NODAD if address.nodad else 0) | (IFA_F_NOPREFIXROUTE if address.noprefixroute else 0)
         if flags:
             wish["flags"] = flags
-        # 0.7 reads the lifetime from cacheinfo, 0.9 from beside it; cacheinfo must come last
+        # 0.5 wants the kernel's words in cacheinfo, 0.7 plain ones, 0.6 and 0.9 the lifetime beside it; it comes last
         wish["preferred"] = address.preferred_lifetime
-        wish["cacheinfo"] = {"preferred": address.preferred_lifetime, "valid": FOREVER}
+        times = {"preferred": address.preferred_lifetime, "valid": FOREVER}
+        wish["cacheinfo"] = {**times, **{f"ifa_{word}": seconds for word, seconds in times.items()}}
         self._request("addr", command, **wish)
 
     def _request(self, what: str, command: str, **wish: Any) -> Any:
@@ -237,13 +248,27 @@ class Rtnl:
         :raises Forbidden: the process lacks CAP_NET_ADMIN.
         :raises KernelRefused: the kernel says no.
         """
+        asked = _REMOVALS[what] if self._old and command == "del" else command
         try:
-            return getattr(self._socket, what)(command, **wish)
+            return getattr(self._socket, what)(asked, **wish)
         except self._error as error:
             number = error.code
             if number == 1:  # EPERM
                 raise Forbidden(f"{_CHANGES[what]} needs CAP_NET_ADMIN; run the task with become") from None
             raise KernelRefused(os.strerror(number), number) from None
+
+
+def _unusable(error: ImportError) -> str:
+    """Why pyroute2 cannot be imported, and what to do."""
+    version = "{}.{}".format(*sys.version_info)
+    if importlib.util.find_spec("pyroute2") is not None:
+        return f"the Python library pyroute2 cannot be loaded by Python {version} ({sys.executable}): {error}"
+    missing = f"the Python library pyroute2 is not installed for the Python that runs this module ({sys.executable})"
+    others = sorted(place for pattern in LIBRARIES for place in glob.glob(f"{pattern}/pyroute2"))
+    if not others:
+        return f"{missing}: {_INSTALL}"
+    other = f"but for another one ({', '.join(others)}): name that one in ansible_python_interpreter"
+    return f"{missing}, {other}, or {_INSTALL}"
 
 
 def _family(packed: bytes) -> int:

@@ -201,19 +201,29 @@ class RouteKernel(Rtnl):
         return wish
 
 
+class _Ports(str):
+    """A range of ports as pyroute2 takes it. 0.5 packs the halves without making numbers of them."""
+
+    __slots__ = ()
+
+    def split(self, *separator: Any) -> list[Any]:
+        return [int(half) for half in super().split(*separator)]
+
+
 def _rule_wish(rule: Rule) -> dict[str, Any]:
     wish: dict[str, Any] = {
         "family": _FAMILIES[rule.length],
         "table": rule.table,
         "priority": rule.priority,
         "protocol": PROTOCOL,
+        "action": _TO_TABLE,
     }
     for word, prefix in (("src", rule.source), ("dst", rule.destination)):
         if prefix is not None:
             wish.update({word: show_address(prefix.address), f"{word}_len": prefix.length})
     for word, ports in (("sport_range", rule.source_port), ("dport_range", rule.destination_port)):
         if ports is not None:
-            wish[word] = f"{ports[0]}:{ports[1]}"
+            wish[word] = _Ports(f"{ports[0]}:{ports[1]}")
     if rule.iif:
         wish["iifname"] = rule.iif
     if rule.ip_protocol:

@@ -72,7 +72,7 @@ options:
     choices: [none, owned]
     default: none
 requirements:
-  - The Python library pyroute2 0.7.2 or newer (package C(python3-pyroute2))
+  - The Python library pyroute2 0.5.14 or newer (package C(python3-pyroute2))
 notes:
   - Needs root, or C(CAP_NET_ADMIN).
   - Rules by protocol and port need Linux 4.17.

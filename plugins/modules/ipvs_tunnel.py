@@ -75,7 +75,7 @@ options:
     type: bool
     default: false
 requirements:
-  - The Python library pyroute2 0.7.2 or newer (package C(python3-pyroute2))
+  - The Python library pyroute2 0.5.14 or newer (package C(python3-pyroute2))
   - For V(gue), the command C(ip) of iproute2
 notes:
   - Needs root, or C(CAP_NET_ADMIN); with V(gue) also the right to load C(fou), unless it is loaded.

@@ -131,7 +131,7 @@ options:
     type: bool
     default: false
 requirements:
-  - The Python library pyroute2 0.7.2 or newer (package C(python3-pyroute2))
+  - The Python library pyroute2 0.5.14 or newer (package C(python3-pyroute2))
 notes:
   - Needs root, or C(CAP_NET_ADMIN) and C(CAP_NET_RAW).
   - Linux keeps the protocol number of an address since 5.18. On an older kernel an address that is already there is

@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 import socket
 import struct
 import sys
+from pathlib import Path
 from typing import Any
 
 import pyroute2
 import pytest
+from pyroute2.netlink import NLM_F_ACK, NLM_F_REQUEST
 from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.rtnl import RTM_DELADDR
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
@@ -193,7 +197,7 @@ def test_add_sends_every_attribute(fake: FakeIPRoute) -> None:
         "broadcast": "192.0.2.255",
         "flags": 0x200,
         "preferred": 0,
-        "cacheinfo": {"preferred": 0, "valid": FOREVER},
+        "cacheinfo": {"preferred": 0, "valid": FOREVER, "ifa_preferred": 0, "ifa_valid": FOREVER},
     }
 
 
@@ -229,9 +233,43 @@ def test_a_refusal_keeps_its_number(fake: FakeIPRoute, number: int, error: type[
     assert getattr(caught.value, "errno", 1) == number
 
 
-def test_a_missing_library_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pyroute2", None)
+def test_before_0_7_a_removal_is_asked_for_by_its_number(fake: FakeIPRoute, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Because its "del" carries NLM_F_EXCL, which newer kernels refuse."""
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pyroute2.requests" else find(name))
+    with Rtnl() as kernel:
+        kernel.links()
+        kernel.add(Address(V4, "lo", 32))
+        kernel.remove(Address(V4, "lo", 32))
+    assert [command for command, dummy in fake.requests] == ["add", (RTM_DELADDR, NLM_F_REQUEST | NLM_F_ACK)]
+
+
+def unavailable() -> str:
     with pytest.raises(Unavailable) as caught:
         Rtnl()
-    assert str(caught.value) == _rtnl.MISSING
-    assert "python3-pyroute2" in _rtnl.MISSING
+    return str(caught.value)
+
+
+def test_a_missing_library_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "pyroute2", None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda dummy: None)
+    monkeypatch.setattr(_rtnl, "LIBRARIES", (f"{tmp_path}/python3*/*-packages",))
+    missing = f"the Python library pyroute2 is not installed for the Python that runs this module ({sys.executable})"
+    assert unavailable() == f"{missing}: install the package python3-pyroute2 (Debian, Ubuntu, Fedora, RHEL with EPEL)"
+    elsewhere = tmp_path / "python3.9" / "site-packages" / "pyroute2"
+    elsewhere.mkdir(parents=True)
+    assert unavailable() == (
+        f"{missing}, but for another one ({elsewhere}): name that one in ansible_python_interpreter, "
+        "or install the package python3-pyroute2 (Debian, Ubuntu, Fedora, RHEL with EPEL)"
+    )
+
+
+def test_a_library_that_cannot_be_loaded_is_not_called_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As 0.6 and older on Python 3.12 and newer."""
+    monkeypatch.delitem(sys.modules, "pyroute2")
+    (tmp_path / "pyroute2.py").write_text("import no_such_module_at_all\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert unavailable() == (
+        "the Python library pyroute2 cannot be loaded by Python {}.{} ".format(*sys.version_info)
+        + f"({sys.executable}): No module named 'no_such_module_at_all'"
+    )

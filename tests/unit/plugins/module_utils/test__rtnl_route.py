@@ -169,6 +169,7 @@ def test_a_rule_goes_out(fake: FakeIPRoute, kernel: RouteKernel) -> None:
         "table": 100000,
         "priority": 7600,
         "protocol": 76,
+        "action": 1,
         "src": "198.51.100.21",
         "src_len": 32,
         "dst": "192.0.2.0",
@@ -180,12 +181,14 @@ def test_a_rule_goes_out(fake: FakeIPRoute, kernel: RouteKernel) -> None:
         "fwmark": 7,
         "fwmask": 255,
     }
-    six = {"family": socket.AF_INET6, "table": 7600, "priority": 7600, "protocol": 76}
+    six = {"family": socket.AF_INET6, "table": 7600, "priority": 7600, "protocol": 76, "action": 1}
     assert fake.requests == [
         ("rule", "add", everything),
         ("rule", "del", everything),
         ("rule", "add", {**six, "src": "2001:db8::21", "src_len": 128}),
     ]
+    # 0.5 packs the halves as they are
+    assert fake.requests[0][2]["sport_range"].split(":") == [1000, 2000]
 
 
 def test_a_route_goes_out(fake: FakeIPRoute, kernel: RouteKernel) -> None:
