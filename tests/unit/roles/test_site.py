@@ -11,6 +11,7 @@ import pytest
 
 from tests.unit.roles.canned import Run, host_info, run
 
+DATE = "2027-05-01"  # a date of YAML, once it is written without quotes
 UNREACHABLE = {"ipvs_host_info": {"unreachable": True}}
 FAILED = {"ipvs_host_info": {"failed": True, "msg": "cannot be read"}}
 
@@ -52,11 +53,17 @@ def site(
         pairs.setdefault(one.pop("pair", "pair1"), {"hosts": {}})["hosts"][name] = one
     inventory = {
         "all": {
-            "vars": {"ansible_connection": "local", "canned": {}, "ipvs_services": [service(0)], **variables},
+            "vars": {
+                "ansible_connection": "local",
+                "canned": {},
+                "ipvs_services": [service(0)],
+                **variables,
+                "due": DATE,
+            },
             "children": {"ipvs_directors": {"children": pairs}, "ipvs_backends": {"hosts": backends}},
         }
     }
-    (directory / "hosts.yml").write_text(json.dumps(inventory))
+    (directory / "hosts.yml").write_text(json.dumps(inventory).replace(json.dumps(DATE), DATE))
     return run(directory, "l4lb.ipvs.site", "--tags", "ipvs_director_run,ipvs_backend_run", *arguments)
 
 
