@@ -219,9 +219,7 @@ def dangers(
     """What the chains drop for certain; and as sentences what they may drop, which a user who accepts that knows."""
     found: dict[tuple[str, str, str, str], list[str]] = {}
     for chain in chains:
-        for ask in asks:
-            if chain["hook"] != ask.hook:
-                continue
+        for ask in dict.fromkeys(one for one in asks if one.hook == chain["hook"]):
             ways = [passage(chain, packet) for packet in ask.packets]
             best = min(ways, key=lambda way: (PASSES, UNCERTAIN, DROPS).index(way[0]), default=(PASSES, ""))
             if best[0] != PASSES:
