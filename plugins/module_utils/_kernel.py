@@ -29,6 +29,13 @@ class Runner(Protocol):
         """Run a command -> (exit status, standard output, standard error)."""
 
 
+#: What to do where the kernel has no module of this name: kernels for clouds and containers leave most of them out.
+INSTALL_MODULES = (
+    "install the kernel's modules (Debian: linux-image-* without cloud in its name; "
+    "Ubuntu: linux-image-generic instead of a -kvm kernel; Fedora, RHEL: kernel-modules-extra)"
+)
+
+
 def module_loaded(name: str) -> bool:
     """Whether the kernel has the module at work, loaded or built in."""
     if os.path.isdir(os.path.join(SYS_MODULE, name)):
@@ -104,6 +111,6 @@ def _may_load() -> bool:
 
 def _not_to_be_loaded(why: str) -> Unavailable:
     return Unavailable(
-        f"the kernel module ip_vs is not loaded and cannot be loaded ({why}): install the kernel's modules, "
+        f"the kernel module ip_vs is not loaded and cannot be loaded ({why}): {INSTALL_MODULES}, "
         "or load it on the host if this is a container"
     )

@@ -18,6 +18,7 @@ from typing import Any, Callable, NamedTuple, Optional
 from ..module_utils import _model, _traffic, _values
 from ..module_utils._errors import BadValue, Findings
 from ..module_utils._host import TRACKING
+from ..module_utils._kernel import INSTALL_MODULES
 from ..module_utils._model import AF_INET, AF_INET6, FORWARDS, ServiceKey, Table
 from ..module_utils._traffic import MARKS, Traffic
 from ..module_utils._tunnel import DUMMY
@@ -287,9 +288,7 @@ def _dangers(
     connection: Optional[Mapping[str, Any]],
 ) -> list[Danger]:
     dangers = [
-        Danger(
-            f"the module {name} is not available in this kernel: install the kernel's modules, or use another scheduler"
-        )
+        Danger(f"the module {name} is not available in this kernel: {INSTALL_MODULES}, or use another scheduler")
         for name in modules
         if name not in host["modules"]
     ]

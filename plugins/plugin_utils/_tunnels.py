@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..module_utils import _encapsulation, _text, _values
+from ..module_utils._kernel import INSTALL_MODULES
 from ..module_utils._model import AF_INET, AF_INET6
 from ..module_utils._tunnel import MARK, Tunnel
 from ._duties import Duty
@@ -76,10 +77,7 @@ def missing_modules(wanted: Sequence[Mapping[str, Any]], modules: Mapping[str, s
         local = _values.address(tunnel["local"]) if "local" in tunnel else b""
         needed.update(Tunnel(tunnel["name"], tunnel["type"], local).modules)
     return [
-        Danger(
-            f"the module {name} is not available in this kernel: install the kernel's modules, "
-            "or use another kind of device"
-        )
+        Danger(f"the module {name} is not available in this kernel: {INSTALL_MODULES}, or use another kind of device")
         for name in sorted(needed - modules.keys())
     ]
 
