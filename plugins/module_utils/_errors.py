@@ -7,12 +7,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Optional, TypeVar
 
 #: More problems than this are counted, not listed: the reader fixes the first ones and runs again.
 MAX_LISTED = 20
 MAX_VALUE = 80
+MAX_BITS = 256
 
 T = TypeVar("T")
 
@@ -49,15 +51,52 @@ class KernelRefused(IpvsError):
 
 
 def show(value: object) -> str:
-    """A value in a message: no character of it acts on a terminal, and a long one is cut."""
-    shown = repr(value)
-    return shown if len(shown) <= MAX_VALUE else shown[: MAX_VALUE - 3] + "..."
+    """A value in a message: no character of it acts on a terminal, and of a long one only the beginning is looked at.
+    The anchors of nine lines of YAML make a value whose whole text fits in no memory.
+    """
+    shown = ""
+    for piece in _pieces(value):
+        shown += piece
+        if len(shown) > MAX_VALUE:
+            return shown[: MAX_VALUE - 3] + "..."
+    return shown
+
+
+def _pieces(value: object) -> Iterator[str]:
+    """The text of a value, piece by piece, as ``repr`` has it."""
+    if isinstance(value, Mapping):
+        yield "{"
+        for i, (key, item) in enumerate(value.items()):
+            yield ", " if i else ""
+            yield from _pieces(key)
+            yield ": "
+            yield from _pieces(item)
+        yield "}"
+    elif isinstance(value, (list, tuple)):
+        yield "[" if isinstance(value, list) else "("
+        for i, item in enumerate(value):
+            yield ", " if i else ""
+            yield from _pieces(item)
+        yield "]" if isinstance(value, list) else ",)" if len(value) == 1 else ")"
+    elif isinstance(value, (str, bytes, bytearray)):
+        yield repr(value[: MAX_VALUE + 1])
+    elif isinstance(value, int) and value.bit_length() > MAX_BITS:
+        yield f"an integer of {value.bit_length()} bits"  # Python makes no text of the longest ones
+    else:
+        yield repr(value)
 
 
 def show_key(key: object) -> str:
     """A key in a path: as written, unless that would act on a terminal or take long."""
-    written = str(key)
-    return written if written.isprintable() and len(written) <= MAX_VALUE else show(written)
+    if not isinstance(key, str):
+        return show(key)
+    return key if key.isprintable() and len(key) <= MAX_VALUE else show(key)
+
+
+def show_names(names: Collection[object]) -> str:
+    """The first of some names that a user gave, to choose from."""
+    more = len(names) - MAX_LISTED
+    return ", ".join(map(show_key, itertools.islice(names, MAX_LISTED))) + (f" and {more} more" if more > 0 else "")
 
 
 class Finding(NamedTuple):
@@ -107,6 +146,11 @@ class Findings:
 
     def warning(self, path: str, rule: str, value: Optional[object] = None) -> None:
         self.warnings.append(Finding(path, rule, value))
+
+    @property
+    def full(self) -> bool:
+        """Whether no further problem is listed."""
+        return len(self.problems) >= MAX_LISTED
 
     def settled(self, value: Optional[T]) -> T:
         """``value``, which only a problem can have kept from being there.

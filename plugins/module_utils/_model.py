@@ -14,11 +14,12 @@ from __future__ import annotations
 import marshal
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
 from . import _values
 from ._errors import BadValue, Findings
+from ._hints import SERVER_WORDS, SERVICE_WORDS, Hints
 from ._values import Field
 
 AF_INET = int(socket.AF_INET)
@@ -58,6 +59,10 @@ SH_SLOTS = 256  # CONFIG_IP_VS_SH_TAB_BITS=8
 MH_SLOTS = 4093  # CONFIG_IP_VS_MH_TAB_INDEX=12
 MAX_SERVICES = 100_000
 MAX_SERVERS = 100_000
+#: The most servers of all services of a table: one list of them may stand under many services.
+MAX_ALL_SERVERS = 1_000_000
+#: Nothing is looked at after so many problems: who has them lists something else.
+MAX_PROBLEMS = 10_000
 
 INVENTORY_KEYS = (
     "servers_from",
@@ -70,6 +75,9 @@ INVENTORY_KEYS = (
     "prepared",
     "mark",
 )
+SERVICE_HINTS = Hints(INVENTORY_KEYS, SERVICE_WORDS)
+_SERVER_HINTS = Hints((), SERVER_WORDS)
+_PORT_RANGE = re.compile(r"[0-9]+ *[-:] *[0-9]+", re.ASCII)
 
 
 class ServiceKey(NamedTuple):
@@ -205,9 +213,24 @@ def _items(value: object) -> object:
     return value
 
 
+_port = _values.integer(0, 65535)
+
+
+def port(value: object) -> int:
+    """The port of a service."""
+    try:
+        return int(_port(value))
+    except BadValue:
+        if isinstance(value, str) and _PORT_RANGE.fullmatch(value):
+            raise BadValue(
+                "must be one port; a range goes by a firewall mark: use fwmark, and in the inventory mark with ports"
+            ) from None
+        raise
+
+
 KEY_FIELDS = (
     Field("address", _values.unicast),
-    Field("port", _values.integer(0, 65535)),
+    Field("port", port),
     Field("protocol", _values.choice(*PROTOCOLS)),
     Field("fwmark", _values.integer(1, 2**32 - 1)),
     Field("family", _values.choice(*FAMILIES)),
@@ -461,14 +484,22 @@ def parse_server_of(
 #: Servers of a table that were parsed, by what was written: the same server stands under many services. The bytes of
 #: its dict, the default forward and the default port if it needs one; in these bytes, 1 and true are not the same.
 Known = dict[Optional[tuple[bytes, str, int]], Server]
+_FLAT = frozenset((bool, int, str))
 _MARSHAL = 2  # the last version without references: what is written alike gives the same bytes
 
 
-def parse_entry(value: object, path: str, findings: Findings, known: Optional[Known] = None) -> Optional[Entry]:
+def parse_entry(
+    value: object,
+    path: str,
+    findings: Findings,
+    known: Optional[Known] = None,
+    places: Optional[Sequence[str]] = None,
+) -> Optional[Entry]:
     """A dict with a service and its servers, where what is not given is the default -> :class:`Entry`, or ``None`` with
-    the problems in ``findings``. Entries of the same table share what is ``known``.
+    the problems in ``findings``. Entries of the same table share what is ``known``; ``places`` are those of the
+    servers, if they are not below ``path``.
     """
-    return _quiet_entry(value, {} if known is None else known) or _told_entry(value, path, findings)
+    return _quiet_entry(value, {} if known is None else known) or _told_entry(value, path, findings, places)
 
 
 def _quiet_entry(value: object, known: Known) -> Optional[Entry]:
@@ -499,10 +530,13 @@ def _quiet_entry(value: object, known: Known) -> Optional[Entry]:
 
 def _quiet_server(item: Any, key: ServiceKey, forward: str, findings: Findings, known: Known) -> Optional[Server]:
     """The server of the service ``key``; ``None`` if more is to be told about it than ``findings`` take."""
-    try:
-        written = marshal.dumps(item, _MARSHAL), forward, 0 if "port" in item else key.port
-    except (TypeError, ValueError):  # no dict, or with other types in it than JSON has
-        written = None
+    written = None
+    # what is nested is bad, and its bytes may fit in no memory
+    if isinstance(item, dict) and _FLAT.issuperset(map(type, item.values())):
+        try:
+            written = marshal.dumps(item, _MARSHAL), forward, 0 if "port" in item else key.port
+        except ValueError:  # with other types in it than JSON has
+            written = None
     server = known.get(written)
     if server is not None:
         _check_place(key, server.key, server.forward, "", findings)
@@ -516,29 +550,31 @@ def _quiet_server(item: Any, key: ServiceKey, forward: str, findings: Findings, 
     return server
 
 
-def _told_entry(value: object, path: str, findings: Findings) -> Optional[Entry]:
+def _told_entry(
+    value: object, path: str, findings: Findings, places: Optional[Sequence[str]] = None
+) -> Optional[Entry]:
     value = _refuse_inventory_keys(value, path, findings)
-    given = _values.record(ENTRY_FIELDS, value, path, findings)
+    given = _values.record(ENTRY_FIELDS, value, path, findings, SERVICE_HINTS)
     if given is None or not isinstance(value, Mapping):
         return None
     key = make_key(given, value, path, findings)
     items = _values.records(given.get("servers", []), _at(path, "servers"), findings, MAX_SERVERS)
-    parsed = [_values.record(SERVER_FIELDS, item, f"{path}.servers[{i}]", findings) for i, item in enumerate(items)]
+    where = [f"{path}.servers[{i}]" for i in range(len(items))] if places is None else places
+    parsed = [_values.record(SERVER_FIELDS, *one, findings, _SERVER_HINTS) for one in zip(items, where)]
     if key is None:
         return None
     service = make_service(key, given, None, path, _judge(given, value, findings))
     forward = given.get("forward", DEFAULT_FORWARD)
     of_servers = findings if ("forward" in given) == ("forward" in value) else Findings()
-    places: dict[ServerKey, int] = {}
+    firsts: dict[ServerKey, str] = {}
     servers: dict[ServerKey, Server] = {}
-    for i, (item, one) in enumerate(zip(items, parsed)):
-        where = f"{path}.servers[{i}]"
+    for item, one, place in zip(items, parsed, where):
         if one is None or "address" not in one or ("port" in one) != ("port" in item):  # type: ignore[operator]
             continue
-        server = make_server(key, one, None, forward, where, _judge(one, item, of_servers))
-        first = places.setdefault(server.key, i)
-        if first != i:
-            findings.problem(where, f"duplicate of {path}.servers[{first}]", server_text(server.key))
+        server = make_server(key, one, None, forward, place, _judge(one, item, of_servers))
+        if server.key in firsts:
+            findings.problem(place, f"duplicate of {firsts[server.key]}", server_text(server.key))
+        firsts.setdefault(server.key, place)
         servers[server.key] = server
     _weigh(service, servers, path, findings)
     return Entry(service, servers)
@@ -588,23 +624,46 @@ def _weigh(service: Service, servers: Mapping[ServerKey, Server], path: str, fin
         findings.problem(where, f"scheduler mh takes at most {MH_SLOTS} servers (has {len(servers)})")
 
 
-def parse_services(value: object, path: str, findings: Findings) -> Table:
-    """The list of services of a table -> the table it means. Every problem of every item goes to ``findings``; the
-    table holds the good ones, so use it only after :meth:`Findings.raise_problems`.
+class TableParser:
+    """Services -> the table that they mean. Every problem of each goes to ``findings``; the table holds the good ones,
+    so use it only after :meth:`Findings.raise_problems`. ``path`` is where the list of them is.
     """
-    table: Table = {}
-    places: dict[ServiceKey, int] = {}
-    known: Known = {}
-    for i, item in enumerate(_values.records(value, path, findings, MAX_SERVICES)):
-        where = f"{path}[{i}]"
-        entry = parse_entry(item, where, findings, known)
+
+    def __init__(self, path: str, findings: Findings) -> None:
+        self.table: Table = {}
+        self._path = path
+        self._findings = findings
+        self._places: dict[ServiceKey, str] = {}
+        self._known: Known = {}
+        self._servers = 0
+
+    def add(self, value: object, path: str, servers: Optional[Sequence[str]] = None) -> bool:
+        """Take the service at ``path``, whose servers are at the places ``servers`` if these are not below it. ->
+        Whether to go on: not where the services are more than anyone has.
+        """
+        findings = self._findings
+        listed = value.get("servers") if isinstance(value, Mapping) else None
+        self._servers += len(listed) if isinstance(listed, (list, tuple)) else 0
+        if self._servers > MAX_ALL_SERVERS:
+            findings.problem(self._path, f"must have at most {MAX_ALL_SERVERS} servers in all")
+            return False
+        entry = parse_entry(value, path, findings, self._known, servers)
         if entry is None:
-            continue
-        first = places.setdefault(entry.service.key, i)
-        if first == i:
-            table[entry.service.key] = entry
-        elif table[entry.service.key] == entry:
-            findings.problem(where, f"duplicate of {path}[{first}]", key_text(entry.service.key))
+            return len(findings.problems) < MAX_PROBLEMS
+        key = entry.service.key
+        if key not in self.table:
+            self.table[key] = entry
+            self._places[key] = path
         else:
-            findings.problem(where, f"conflicting duplicate of {path}[{first}]", key_text(entry.service.key))
-    return table
+            what = "duplicate" if self.table[key] == entry else "conflicting duplicate"
+            findings.problem(path, f"{what} of {self._places[key]}", key_text(key))
+        return len(findings.problems) < MAX_PROBLEMS
+
+
+def parse_services(value: object, path: str, findings: Findings) -> Table:
+    """The list of services of a table -> the table it means, as :class:`TableParser` does."""
+    parser = TableParser(path, findings)
+    for i, item in enumerate(_values.records(value, path, findings, MAX_SERVICES)):
+        if not parser.add(item, f"{path}[{i}]"):
+            break
+    return parser.table

@@ -232,43 +232,45 @@ def show(path: str, value: str) -> str:
     return f"{dotted(path)} = {_plain(value)}".rstrip()
 
 
-def parse_settings(values: object, findings: Findings) -> list[Setting]:
-    """The option ``values`` -> settings in the order in which they are written; every problem goes to ``findings``."""
+def parse_settings(values: object, findings: Findings, option: str = "values") -> list[Setting]:
+    """The ``option`` with keys and values -> settings in the order in which they are written; every problem goes to
+    ``findings``.
+    """
     if not isinstance(values, Mapping):
-        findings.problem("values", "must be a dict of keys and values", values)
+        findings.problem(option, "must be a dict of keys and values", values)
         return []
     if len(values) > MAX_KEYS:
-        findings.problem("values", f"must have at most {MAX_KEYS} keys (has {len(values)})")
+        findings.problem(option, f"must have at most {MAX_KEYS} keys (has {len(values)})")
         return []
     settings: dict[str, Setting] = {}
     for written, value in values.items():
-        setting = _parse_setting(written, value, findings)
+        setting = _parse_setting(written, value, findings, option)
         if setting is None:
             continue
         variable = aliases(setting.path)[0]
         if variable in settings:
             rule = f"duplicate: sets the same variable as {settings[variable].name}"
-            findings.problem(f"values[{setting.name}]", rule)
+            findings.problem(f"{option}[{setting.name}]", rule)
         settings[variable] = setting
-    _check_tunnels(settings, findings)
+    _check_tunnels(settings, findings, option)
     return sorted(settings.values(), key=_write_order)
 
 
-def _parse_setting(written: object, value: object, findings: Findings) -> Optional[Setting]:
+def _parse_setting(written: object, value: object, findings: Findings, option: str) -> Optional[Setting]:
     try:
         path = proc_path(text(written))
     except BadValue as error:
-        findings.problem("values", f"key {error}", written)
+        findings.problem(option, f"key {error}", written)
         return None
     pattern, device = split_interface(path)
     if pattern not in KEYS:
-        findings.problem("values", f"unknown key; {_hint(path)}", written)
+        findings.problem(option, f"unknown key; {_hint(path)}", written)
         return None
     try:
         if device is not None:
             interface(device)
     except BadValue as error:
-        findings.problem("values", f"the interface of the key {error}", written)
+        findings.problem(option, f"the interface of the key {error}", written)
         return None
     rule = KEYS[pattern]
     try:
@@ -276,7 +278,7 @@ def _parse_setting(written: object, value: object, findings: Findings) -> Option
             raise BadValue("must not be empty")
         return Setting(path, rule.parse(value), rule, device)
     except BadValue as error:
-        findings.problem(f"values[{dotted(path)}]", str(error), value)
+        findings.problem(f"{option}[{dotted(path)}]", str(error), value)
     return None
 
 
@@ -293,13 +295,13 @@ def _hint(path: str) -> str:
     return "this module sets only the keys of a director or a backend that its documentation lists"
 
 
-def _check_tunnels(settings: Mapping[str, Setting], findings: Findings) -> None:
+def _check_tunnels(settings: Mapping[str, Setting], findings: Findings, option: str) -> None:
     for device in _TUNNEL_DEVICES:
         own = settings.get(f"net/ipv4/conf/{device}/rp_filter")
         everywhere = settings.get("net/ipv4/conf/all/rp_filter")
         if own and 1 in (own.value, everywhere and max(int(own.value), int(everywhere.value))):
             rule = "the larger of this and all's must be 0, or 2 with the VIP on the device: 1 drops tunnelled traffic"
-            findings.problem(f"values[{own.name}]", rule, own.value)
+            findings.problem(f"{option}[{own.name}]", rule, own.value)
 
 
 _FIRST = (("/accept_ra",), ("/ip_forward", "/forwarding"))

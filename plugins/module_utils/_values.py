@@ -17,11 +17,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Callable, NamedTuple, Optional
 
 from ._errors import BadItems, BadValue, Findings, show_key
+from ._hints import NO_HINTS, Hints
 
 Parser = Callable[[object], Any]
 
 #: More than any text has that means something here.
 MAX_TEXT = 4096
+#: More keys than any record has.
+MAX_KEYS = 100
 #: More than any list within an item of a list needs.
 MAX_ITEMS = 10_000
 
@@ -82,7 +85,7 @@ def boolean(value: object) -> bool:
     """``true`` or ``false``, or the words Ansible takes for them."""
     if isinstance(value, bool):
         return value
-    if isinstance(value, (str, int)):
+    if isinstance(value, str) or value in (0, 1):
         word = str(value).lower()
         if word in TRUE_WORDS:
             return True
@@ -222,25 +225,33 @@ def mac(value: object) -> str:
     return address
 
 
-def record(fields: Sequence[Field], value: object, path: str, findings: Findings) -> Optional[dict[str, Any]]:
+def has_few_keys(value: Mapping[Any, Any], path: str, findings: Findings, most: int = MAX_KEYS) -> bool:
+    """Whether a dict has no more keys than any good one; more are one problem, not one each."""
+    if len(value) > most:
+        findings.problem(path, f"must have at most {most} keys (has {len(value)})")
+    return len(value) <= most
+
+
+def record(
+    fields: Sequence[Field], value: object, path: str, findings: Findings, hints: Hints = NO_HINTS
+) -> Optional[dict[str, Any]]:
     """Parse a dict by its ``fields``; every problem goes to ``findings`` under ``path``. Returns the parsed keys
     that were given and good (not given is absent from the result, never a default), or ``None`` if ``value`` is
-    no dict at all.
+    no dict at all. ``hints`` are for keys that are not known.
     """
     if not isinstance(value, Mapping):
         findings.problem(path, "must be a dict", value)
+        return None
+    if not has_few_keys(value, path, findings, max(MAX_KEYS, len(fields))):
         return None
     prefix = f"{path}." if path else ""
     parsers = {field.name: field.parse for field in fields}
     parsed: dict[str, Any] = {}
     for name, given in value.items():
         if name not in parsers:
-            import difflib  # only a mistake needs it
-
-            key = show_key(name)
-            near = difflib.get_close_matches(key, parsers, 1)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(parsers)}"
-            findings.problem(f"{prefix}{key}", f"unknown key; {hint}")
+            # looking for what is alike takes time
+            hint = "" if findings.full else f"; {hints.of(name, parsers)}"
+            findings.problem(f"{prefix}{show_key(name)}", f"unknown key{hint}")
         elif given is None or given == "":
             findings.problem(f"{prefix}{name}", "must not be empty")
         else:

@@ -24,7 +24,7 @@ from ._duties import Duty, duties_of, interfaces_of
 from ._firewall import Ask, Packet
 from ._lint import CHECKS, addresses_of, listed
 from ._marks import traffic_of
-from ._reading import Danger, Network, check_allowances, ip, judge, networks, on_link, setting
+from ._reading import Danger, Network, check_allowances, ip, judge, networks, on_link, own_sysctls, setting
 from ._resolve import Inventory, Resolved, carriers, one_of_each_family
 
 #: What a user may decide to live with, by the word that says so.
@@ -67,6 +67,7 @@ def backend_plan(
     """
     findings = Findings()
     check_allowances(allow, ALLOWANCES, findings)
+    given = own_sysctls(sysctls, "ipvs_backend_sysctls", findings)
     own = _own_addresses(addresses, host, vip_interface, findings)
     vias = one_of_each_family(return_via, "ipvs_backend_return_via", findings)
     told = _returns.parse_settings(return_to, return_direct, return_match, return_macs, findings)
@@ -81,9 +82,9 @@ def backend_plan(
     tunnels = _tunnels.tunnels(tunnelled, dangers) + _dummy(vips, vip_interface, host)
     wanted = {
         **_quiet(duties, vips, found),
-        **_tunnels.filters(tunnelled, vips, sysctls or {}, host, dangers),
+        **_tunnels.filters(tunnelled, vips, given, host, dangers),
         **_unredirected(duties, host["gateways"], found),
-        **(sysctls or {}),
+        **given,
     }
     dangers += _tunnels.missing_modules(tunnels, host["modules"])
     dangers += _vip_dangers(vips, vip_interface, places, host, found)

@@ -25,7 +25,19 @@ from ..module_utils._tunnel import DUMMY
 from . import _firewall, _tunnels
 from ._firewall import Ask, Packet
 from ._lint import CHECKS, listed
-from ._reading import Address, Danger, Network, check_allowances, egress, ip, judge, networks, on_link, setting
+from ._reading import (
+    Address,
+    Danger,
+    Network,
+    check_allowances,
+    egress,
+    ip,
+    judge,
+    networks,
+    on_link,
+    own_sysctls,
+    setting,
+)
 from ._vip_places import VARIABLE as VIP_INTERFACE
 from ._vip_places import places_of_vips
 from ._vip_words import EXTERNAL, HOLD, STANDBY, words_of_vips
@@ -79,6 +91,7 @@ def director_plan(
     table = _model.parse_services(services, "services", findings)
     findings.raise_problems()  # from here on the table has every service, in the order given
     check_allowances(allow, ALLOWANCES, findings)
+    own = own_sysctls(sysctls, "ipvs_director_sysctls", findings)
     marked = _traffic.parse(MARKS, marks, "marks", findings)
     interfaces = networks(host["interfaces"])
     named = _named_vips(services, table, marked)
@@ -95,7 +108,7 @@ def director_plan(
     values = {
         **_sysctls(table, flows, _devices(vips, host), interfaces),
         **_kept_routes(table, host),
-        **(sysctls or {}),
+        **own,
     }
     # nothing sets it back when the last service with source NAT goes
     tracks = str(values.get(TRACKING, host["sysctls"].get(TRACKING, 0))) != "0"

@@ -35,11 +35,18 @@ def tells_invalid_input(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def told(*args: Any, **options: Any) -> Any:
         try:
-            return function(*args, **options)
+            return _bounded(function, *args, **options)
         except InvalidInput as error:
             raise AnsibleFilterError(str(error)) from error
 
     return told
+
+
+def _bounded(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    try:
+        return function(*args, **options)
+    except RecursionError:
+        raise InvalidInput("a value in the input is nested too deeply") from None
 
 
 def returns_invalid_input(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -53,7 +60,7 @@ def returns_invalid_input(function: Callable[..., Any]) -> Callable[..., Any]:
         if invalid == "raise":
             return raising(*args, **options)
         try:
-            return function(*args, **options)
+            return _bounded(function, *args, **options)
         except InvalidInput as error:
             problems = error.details.get("problems", [str(error)])
             return {"problems": problems, "warnings": [], "not_checked": [], "invalid": True}

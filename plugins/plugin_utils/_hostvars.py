@@ -15,12 +15,15 @@ where it likes. So a variable that is a fact as well is refused.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
-from ..module_utils._errors import Finding, InvalidInput, show_key
+from ..module_utils._errors import MAX_BITS, Finding, InvalidInput, show, show_key
 
 FACTS = "ansible_facts"
+#: More than any variable of an inventory holds.
+MAX_VALUES = 3_000_000
 #: Variables that Ansible takes from no fact.
 _NEVER_FACTS = frozenset((FACTS, "ansible_host"))
 #: The rule that such a variable breaks.
@@ -104,10 +107,26 @@ class Hostvars(Mapping[str, Variables]):
 
 def plain(value: Any) -> Any:
     """A value without what Ansible keeps in it: templates that are rendered when they are read, and texts that are
-    decrypted by ``str`` alone (ansible-core 2.18).
+    decrypted by ``str`` alone (ansible-core 2.18). Integers too long for a text are what is shown of them.
+
+    :raises InvalidInput: it holds more than any inventory does.
     """
+    return _plain(value, itertools.count(1))
+
+
+def _plain(value: Any, counter: Iterator[int]) -> Any:
+    if next(counter) > MAX_VALUES:
+        raise InvalidInput(
+            f"a variable holds more than {MAX_VALUES} values, as anchors of YAML make them out of few lines"
+        )
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
+        return {_plain_scalar(key): _plain(item, counter) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [_plain(item, counter) for item in value]
+    return _plain_scalar(value)
+
+
+def _plain_scalar(value: Any) -> Any:
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        return show(value)
     return str(value) if getattr(value, "__ENCRYPTED__", False) else value

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Optional, Union
 
 from ..module_utils import _model, _traffic, _values
-from ..module_utils._errors import MAX_LISTED, BadValue, Findings, InvalidInput
+from ..module_utils._errors import MAX_LISTED, BadValue, Findings, InvalidInput, show_key
 from ..module_utils._model import AF_INET, FORWARDS, PROTOCOLS, Server
 from ..module_utils._traffic import Traffic
 from ._hostvars import plain
@@ -340,13 +340,17 @@ def lint(
         backends = inventory.groups.get("ipvs_backends", ())
     given = Given(inventory.hostvars)
     written = plain(services), plain(inventory.pools)
-    common = _Own(*written, allow, True, _digest(*written))
+    common = _Own(*written, plain(allow), True, _digest(*written))
     own = {name: _own(given[name], common, bool(batch)) for name in _carriers(common, inventory, directors)}
     hosts = list(dict.fromkeys([*own, *backends, *batch]))
     known = {name: _known(given[name], own.get(name, common)) for name in hosts} if batch else {}
     for name in hosts:
         earlier = inventory.hostvars[name].get(VERDICT_FACT)
-        if known and earlier and all(earlier.get("known", {}).get(host) == known[host] for host in batch):
+        if (
+            known
+            and isinstance(earlier, Mapping)
+            and all(earlier.get("known", {}).get(host) == known[host] for host in batch)
+        ):
             return Verdict(earlier["problems"], [], [], earlier["known"])
     check_names(hosts, given, findings)
     _check_allowed(own, common, findings)
@@ -423,8 +427,8 @@ def _known(given: Mapping[str, Any], own: _Own) -> str:
         *(own.source, own.allow),
         [given.get(name, default) for name, default in words.items()],
         [given.get(name) or None for name in lists],
-        sorted(map(str, _interfaces_of_facts(given.get("ansible_facts", {})))),
-        given.get("ansible_facts", {}).get("default_ipv4"),
+        sorted(map(str, _interfaces_of_facts(given.get("ansible_facts")))),
+        _dict(given.get("ansible_facts")).get("default_ipv4"),
     )
 
 
@@ -439,6 +443,9 @@ def _carriers(common: _Own, inventory: Inventory, directors: Iterable[str]) -> d
 def _check_allowed(own: Mapping[str, _Own], common: _Own, findings: Findings) -> None:
     stated = {f"hostvars.{name}.{DIRECTOR_ALLOW_VARIABLE}": one.allow for name, one in own.items()}
     for path, allow in {ALLOW_VARIABLE: common.allow, **stated}.items():
+        if not isinstance(allow, (list, tuple)):
+            findings.problem(path, "must be a list", allow)
+            continue
         for i, word in enumerate(allow if path == ALLOW_VARIABLE or allow != common.allow else ()):
             if word not in ACCEPTABLE:
                 findings.problem(f"{path}[{i}]", f"must be one of {', '.join(ACCEPTABLE)}", word)
@@ -568,7 +575,7 @@ def _host(name: str, known: Mapping[str, Any], variables: Iterable[str], finding
         value = known.get(variable, ())
         written += value if isinstance(value, (list, tuple)) else [value]
     addresses = {packed for packed in map(_packed, written) if packed and not _values.is_loopback(packed)}
-    facts = list(_interfaces_of_facts(known.get("ansible_facts", {})))
+    facts = list(_interfaces_of_facts(known.get("ansible_facts")))
     networks: set[Network] = set()
     if NETWORKS_VARIABLE not in known:
         # VIPs there are whole addresses or within a network that is there anyway
@@ -585,8 +592,8 @@ def _host(name: str, known: Mapping[str, Any], variables: Iterable[str], finding
             addresses.add(stated.ip.packed)
     gathered = frozenset(one.packed for one in facts)
     taken = {network for address in addresses | gathered for network in _holding(networks, address)}
-    via = known.get(RETURN_VIA_VARIABLE) or ()
-    route = known.get("ansible_facts", {}).get("default_ipv4")
+    via = _list(known.get(RETURN_VIA_VARIABLE))
+    route = _dict(known.get("ansible_facts")).get("default_ipv4")
     gateway = _packed(route.get("gateway")) if isinstance(route, Mapping) else None
     return _Host(frozenset(addresses), gathered, frozenset(networks), frozenset(networks - taken), via, gateway)
 
@@ -604,24 +611,33 @@ def _stated(value: object) -> Any:
     return ipaddress.ip_interface(value)
 
 
-def _interfaces_of_facts(facts: Mapping[str, Any]) -> Iterator[Interface]:
+def _interfaces_of_facts(facts: object) -> Iterator[Interface]:
     """The addresses among the facts of a host, each with its network, if they were gathered. Those of other systems
     than Linux are read as far as they are alike: the BSDs list the addresses under ipv4, Windows lists its interfaces.
+    What a host says otherwise than any system does is no address.
     """
-    for name in facts.get("interfaces", ()):
-        interface = facts.get(name.replace("-", "_").replace(":", "_"), {}) if isinstance(name, str) else {}
-        first = interface.get("ipv4", {})
-        listed_first = first if isinstance(first, list) else [first]
-        for one in [*listed_first, *interface.get("ipv4_secondaries", ()), *interface.get("ipv6", ())]:
-            length = one.get("prefix") or one.get("netmask")
-            if name == "lo" or "address" not in one or not length or one.get("scope") == "link":
+    facts = _dict(facts)
+    for name in _list(facts.get("interfaces")):
+        interface = _dict(facts.get(name.replace("-", "_").replace(":", "_"))) if isinstance(name, str) else {}
+        listed_alike = [_list(interface.get(kind)) for kind in ("ipv4", "ipv4_secondaries", "ipv6")]
+        for one in map(_dict, [interface.get("ipv4"), *itertools.chain(*listed_alike)]):
+            address, length = one.get("address"), one.get("prefix") or one.get("netmask")
+            if name == "lo" or not isinstance(address, str) or not length or one.get("scope") == "link":
                 continue
             try:
-                found = ipaddress.ip_interface(f"{one['address']}/{length}")
+                found = ipaddress.ip_interface(f"{address}/{show_key(length)}")
             except ValueError:
                 continue
             if not (found.ip.is_loopback or (found.version == 6 and found.ip.is_link_local)):
                 yield found
+
+
+def _dict(value: object) -> Mapping[Any, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: object) -> Sequence[Any]:
+    return value if isinstance(value, (list, tuple)) else ()
 
 
 # checks

@@ -13,6 +13,7 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Optional, Union
 
+from ..module_utils import _sysctl
 from ..module_utils._errors import Findings
 
 Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
@@ -73,6 +74,11 @@ def setting(family: int, interface: str, name: str) -> str:
     return f"net.ipv{family}.conf.{interface.replace('.', '/')}.{name}"
 
 
+def own_sysctls(values: object, option: str, findings: Findings) -> dict[str, Union[int, str]]:
+    """The sysctls of the user's ``option``, as ``ipvs_sysctl`` takes them."""
+    return {one.name: one.value for one in _sysctl.parse_settings({} if values is None else values, findings, option)}
+
+
 class Danger(NamedTuple):
     """Something that would break the services or the host; ``allowance`` is the word that accepts it, or None."""
 
@@ -82,6 +88,9 @@ class Danger(NamedTuple):
 
 def check_allowances(allow: Sequence[str], known: Sequence[str], findings: Findings) -> None:
     """Every word in ``allow`` must be ``known``."""
+    if not isinstance(allow, (list, tuple)):
+        findings.problem("allow", "must be a list", allow)
+        return
     for i, word in enumerate(allow):
         if word not in known:
             findings.problem(f"allow[{i}]", f"must be one of {', '.join(known)}", word)

@@ -9,13 +9,13 @@ inventory knows taken out.
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, Optional
 
 from ..module_utils import _model, _text, _values
-from ..module_utils._errors import BadValue, Finding, Findings
+from ..module_utils._errors import BadValue, Finding, Findings, show_key, show_names
 from ..module_utils._model import FORWARDS, Entry, ServerKey
 from ..module_utils._values import Field
 from ._hostvars import FACT, Variables
@@ -38,9 +38,9 @@ _FROM_FIELDS = (
     Field("port", _values.text),
     Field("weight", _values.text),
 )
-_KEY_NAMES = tuple(field.name for field in _model.KEY_FIELDS)
+_KEY_PARSERS = {field.name: field.parse for field in _model.KEY_FIELDS}
+_POOL_FIELDS = (Field("servers", lambda value: value), Field("servers_from", lambda value: value))
 _SERVER_KEY = {field.name: field.parse for field in _model.SERVER_FIELDS if field.name in ("address", "port")}
-_PLACE = re.compile(r"services\[(\d+)\](?:\.servers\[(\d+)\])?")
 
 
 class Inventory(NamedTuple):
@@ -95,23 +95,40 @@ def resolve(services: object, inventory: Inventory, director: Optional[str] = No
     """
     findings = Findings()
     expanded: list[_Expanded] = []
+    servers = 0
     for i, item in enumerate(_values.records(services, "services", findings, _model.MAX_SERVICES)):
-        if isinstance(item, Mapping):
-            expanded += _expand(item, f"services[{i}]", inventory, director, findings)
-        else:
+        if not isinstance(item, Mapping):
             findings.problem(f"services[{i}]", "must be a dict", item)
+        elif _values.has_few_keys(item, f"services[{i}]", findings):
+            found = _expand(item, f"services[{i}]", inventory, director, findings)
+            servers += sum(len(one.sources) for one in found)
+            expanded += found
+        if len(expanded) > _model.MAX_SERVICES:
+            findings.problem("services", f"must be at most {_model.MAX_SERVICES} services in all")
+        if servers > _model.MAX_ALL_SERVERS:
+            findings.problem("services", f"must have at most {_model.MAX_ALL_SERVERS} servers in all")
+        if len(expanded) > _model.MAX_SERVICES or servers > _model.MAX_ALL_SERVERS:
+            findings.raise_problems()
+        if len(findings.problems) >= _model.MAX_PROBLEMS:
+            break
     parsed = Findings()
-    table = _model.parse_services([one.plain for one in expanded], "services", parsed)
+    parser = _model.TableParser("services", parsed)
+    warnings: list[list[Finding]] = []
+    for one in expanded:
+        first = len(parsed.warnings)
+        more = parser.add(one.plain, one.place, [source.place for source in one.sources])
+        warnings.append(parsed.warnings[first:])
+        if not more:
+            break
+    # an expansion breaks a rule as often as there are services in it
+    told = set(map(str, findings.problems))
     for problem in parsed.problems:
-        told = _as_written(problem, expanded)
-        if told not in findings.problems:
-            findings.problems.append(told)
-    warnings: dict[int, list[Finding]] = {}
-    for warning in parsed.warnings:
-        warnings.setdefault(int(_PLACE.match(warning.path)[1]), []).append(_as_written(warning, expanded))  # type: ignore[index]
+        if str(problem) not in told:
+            told.add(str(problem))
+            findings.problems.append(problem)
     resolved: list[Resolved] = []
-    for i, one in enumerate(expanded if not findings.problems else ()):
-        resolved.append(_resolved(one, table, warnings.get(i, ()), findings))
+    for one, warned in zip(expanded, warnings) if not findings.problems else ():
+        resolved.append(_resolved(one, parser.table, warned, findings))
     findings.raise_problems()
     return [service for one, service in zip(expanded, resolved) if one.carried]
 
@@ -126,7 +143,7 @@ def carriers(one: Resolved, inventory: Inventory, directors: Optional[Sequence[s
 
 
 def _resolved(one: _Expanded, table: _model.Table, warnings: Sequence[Finding], findings: Findings) -> Resolved:
-    key = _model.parse_key({name: one.plain[name] for name in _KEY_NAMES if name in one.plain}, one.place, findings)
+    key = _model.parse_key({name: one.plain[name] for name in _KEY_PARSERS if name in one.plain}, one.place, findings)
     entry = table[key]  # type: ignore[index]
     paths, elsewhere = {}, set()
     for source, plain in zip(one.sources, one.plain["servers"]):
@@ -147,16 +164,6 @@ def _identity(plain: Mapping[str, Any]) -> dict[str, Any]:
     return {name: parse(plain[name]) for name, parse in _SERVER_KEY.items() if name in plain}
 
 
-def _as_written(problem: Finding, expanded: Sequence[_Expanded]) -> Finding:
-    """The problem with the places of the plain list replaced by those of the inventory's."""
-
-    def place(match: Any) -> str:
-        one = expanded[int(match.group(1))]
-        return one.place if match.group(2) is None else one.sources[int(match.group(2))].place
-
-    return problem._replace(path=_PLACE.sub(place, problem.path), rule=_PLACE.sub(place, problem.rule))
-
-
 def _expand(
     item: Mapping[str, Any], path: str, inventory: Inventory, director: Optional[str], findings: Findings
 ) -> list[_Expanded]:
@@ -171,16 +178,20 @@ def _expand(
     sources = _sources(item, path, inventory, findings)
     servers: list[object] = []
     for source in sources:
-        if isinstance(source.written, Mapping):
+        if isinstance(source.written, Mapping) and len(source.written) <= _values.MAX_KEYS:
             for name in _SAID:
                 _checked(source.written, name, source.place, findings)
             servers.append({name: value for name, value in source.written.items() if name not in _SAID})
         else:
             servers.append(source.written)
     kept = {name: value for name, value in item.items() if name not in _model.INVENTORY_KEYS}
+    identities = _identities(item, path, findings)
+    if not identities:  # the rest is looked at all the same
+        rest = {name: value for name, value in kept.items() if name not in _KEY_PARSERS}
+        _values.record(_model.OPTION_FIELDS + _model.LIST_FIELDS, rest, path, findings, _model.SERVICE_HINTS)
     return [
         _Expanded({**kept, **identity, "servers": servers}, path, sources, said, return_via, carried, item)
-        for identity in _identities(item, path, findings)
+        for identity in identities
     ]
 
 
@@ -206,11 +217,27 @@ def _identities(item: Mapping[str, Any], path: str, findings: Findings) -> list[
         for other in (singular, "fwmark"):
             if other in item:
                 findings.problem(f"{path}.{plural}", f"excludes {other}", item[plural])
-        choices[singular] = values
+        choices[singular] = _good(values, singular, f"{path}.{plural}", findings)
+    if math.prod(map(len, choices.values())) > _model.MAX_SERVICES:
+        findings.problem(path, f"must expand to at most {_model.MAX_SERVICES} services")
+        return []
     identities: list[dict[str, Any]] = [{}]
     for name, values in choices.items():
         identities = [{**identity, name: value} for identity in identities for value in values]
     return identities
+
+
+def _good(values: Sequence[object], name: str, path: str, findings: Findings) -> list[object]:
+    """Those of the values that a key may have; what is wrong with the others is told at their places."""
+    good = []
+    for i, value in enumerate(values):
+        try:
+            _KEY_PARSERS[name](value)
+        except BadValue as error:
+            findings.problem(f"{path}[{i}]", str(error), value)
+        else:
+            good.append(value)
+    return good
 
 
 def _sources(item: Mapping[str, Any], path: str, inventory: Inventory, findings: Findings) -> list[_Source]:
@@ -220,17 +247,17 @@ def _sources(item: Mapping[str, Any], path: str, inventory: Inventory, findings:
         sources += _from_group(item["servers_from"], f"{path}.servers_from", inventory, findings)
     if "pool" not in item:
         return sources
-    pool, where = item["pool"], f"pools.{item['pool']}"
-    if pool not in inventory.pools:
-        findings.problem(f"{path}.pool", f"no such pool; known: {', '.join(inventory.pools) or 'none'}", pool)
+    pool = item["pool"]
+    if not isinstance(inventory.pools, Mapping):
+        findings.problem("pools", "must be a dict", inventory.pools)
         return sources
-    if not isinstance(inventory.pools[pool], Mapping):
-        findings.problem(where, "must be a dict", inventory.pools[pool])
+    if not isinstance(pool, str) or pool not in inventory.pools:
+        findings.problem(f"{path}.pool", f"no such pool; known: {show_names(inventory.pools) or 'none'}", pool)
         return sources
-    content = inventory.pools[pool]
-    for name in content:
-        if name not in ("servers", "servers_from"):
-            findings.problem(f"{where}.{name}", "unknown key; known: servers, servers_from")
+    where = f"pools.{show_key(pool)}"
+    content = _values.record(_POOL_FIELDS, inventory.pools[pool], where, findings)
+    if content is None:
+        return sources
     sources += _listed(content, where, findings)
     if "servers_from" in content:
         sources += _from_group(content["servers_from"], f"{where}.servers_from", inventory, findings)

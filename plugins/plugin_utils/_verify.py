@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Callable, NamedTuple, Optional
 
 from ..module_utils import _model, _text, _values
-from ..module_utils._errors import Findings
+from ..module_utils._errors import Findings, show_key
 from ..module_utils._model import FLAG_PERSISTENT, FORWARDS, Entry, ServerKey
 from ..module_utils._values import Field
 
@@ -249,7 +249,7 @@ def _asked(services: object, verify: object) -> list[_Asked]:
         key = _model.parse_key({n: written[n] for n in _KEY_NAMES if n in written}, "", findings)
         if key is None:
             continue
-        settings = chosen.get(str(written.get("name")), chosen.get("default", {}))
+        settings = chosen.get(show_key(written.get("name")), chosen.get("default", {}))
         place: Optional[dict[str, Any]] = None
         if not key.fwmark and key.port:
             place = _text.key_params(key)
@@ -272,7 +272,7 @@ def _settings(verify: object, findings: Findings) -> dict[str, dict[str, Any]]:
         return {}
     chosen: dict[str, dict[str, Any]] = {}
     for name, value in verify.items():
-        chosen[str(name)] = _values.record(SETTINGS, value, f"ipvs_verify.{name}", findings) or {}
+        chosen[show_key(name)] = _values.record(SETTINGS, value, f"ipvs_verify.{show_key(name)}", findings) or {}
     return chosen
 
 

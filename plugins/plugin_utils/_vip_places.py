@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional
 
 from ..module_utils import _values
-from ..module_utils._errors import BadValue, Findings
+from ..module_utils._errors import BadValue, Findings, show_key
 from ._reading import ip
 from ._vip_words import OTHERS
 
@@ -33,7 +33,7 @@ def places_of_vips(
     by_name: dict[str, str] = {}
     by_network: dict[Any, str] = {}
     for key, written in value.items():
-        place = _place(written, f"{VARIABLE}.{key}", "", findings)
+        place = _place(written, f"{VARIABLE}.{show_key(key)}", "", findings)
         if key in known or key == OTHERS:
             by_name[key] = place
             continue

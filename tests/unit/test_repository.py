@@ -27,10 +27,11 @@ COLLECTION = "ansible_collections.l4lb.ipvs."
 LAYERS = {
     "_errors": set(),
     "_files": set(),
-    "_values": {"_errors"},
+    "_hints": {"_errors"},
+    "_values": {"_errors", "_hints"},
     "_kernel": {"_errors", "_files"},
     "_module": {"_errors", "_files"},
-    "_model": {"_errors", "_values"},
+    "_model": {"_errors", "_hints", "_values"},
     "_argspec": {"_errors", "_values", "_model"},
     "_text": {"_errors", "_values", "_model"},
     "_plan": {"_errors", "_values", "_model", "_text"},

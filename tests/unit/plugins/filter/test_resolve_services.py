@@ -124,7 +124,7 @@ def test_what_only_the_inventory_knows_is_taken_out() -> None:
         ({**WEB, "servers": ["a"]}, "services[0].servers[0]: must be a dict (got 'a')"),
         ({**WEB, "directors": "pair_c"}, "services[0].directors: no such group in the inventory (got 'pair_c')"),
         ({**WEB, "pool": "x"}, "services[0].pool: no such pool; known: pool (got 'x')"),
-        ({**WEB, "pool": "pool"}, "pools.pool.server: unknown key; known: servers, servers_from"),
+        ({**WEB, "pool": "pool"}, "pools.pool.server: unknown key; did you mean servers?"),
         ({**WEB, "prepared": True}, "services[0].prepared: must be one of role, elsewhere (got True)"),
         (
             {**WEB, "servers": [{**SERVER, "prepared": "no"}]},
@@ -159,6 +159,15 @@ def test_problems_of_an_expansion_are_told_once_and_at_their_place() -> None:
         "services[1].servers[0].weight",
         "services[1].servers[0].address",
     ]
+
+
+def test_a_value_of_a_list_is_blamed_at_its_place_and_the_rest_is_told_too() -> None:
+    service = {"address": "192.0.2.10", "ports": ["8000-8010"], "scheduler": "best", "servers": [SERVER]}
+    first, second = problems([service])
+    assert first.startswith("services[0].ports[0]: must be one port; a range goes by a firewall mark")
+    assert second.startswith("services[0].scheduler: unknown scheduler")
+    wrong = {"addresses": ["192.0.2.10", "192.0.2.999"], "port": 80, "servers": [SERVER]}
+    assert [one.split(":")[0] for one in problems([wrong])] == ["services[0].addresses[1]"]
 
 
 def test_a_duplicate_names_both_places() -> None:
