@@ -90,6 +90,7 @@ def integration_parts() -> list[Part]:
     return [
         Part("integration", (command,)),
         Part("integration pyroute2", (command, *versions, *users), soak=True),
+        Part("mitogen", ("tests/integration/mitogen",), soak=True, reports="build/mitogen/report-*/*.xml"),
     ]
 
 
