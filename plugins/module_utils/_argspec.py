@@ -59,7 +59,7 @@ def parse_service(params: Mapping[str, Any], findings: Findings) -> tuple[_model
     parsed = _values.record(_model.SERVICE_FIELDS, written, "", findings) or {}
     key = _model.make_key(parsed, written, "", findings)
     _values.refuse_with_absent(params, {**SERVICE_OPTIONS, **FORCE}, findings)
-    return findings.settled(key), parsed
+    return findings.parsed(key), parsed
 
 
 def parse_server(params: Mapping[str, Any], findings: Findings) -> tuple[_model.ServiceKey, dict[str, Any]]:
@@ -71,4 +71,4 @@ def parse_server(params: Mapping[str, Any], findings: Findings) -> tuple[_model.
     written = _values.given(params, [field.name for field in _model.SERVER_FIELDS])
     parsed = _values.record(_model.SERVER_FIELDS, written, "", findings) or {}
     _values.refuse_with_absent(params, SERVER_OPTIONS, findings)
-    return findings.settled(key), parsed
+    return findings.parsed(key), parsed

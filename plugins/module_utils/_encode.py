@@ -92,7 +92,7 @@ def encode_server(server: Server) -> bytes:
         8, DST_FORWARD, server.forward, 8, DST_WEIGHT, server.weight,
         8, DST_UPPER, server.upper, 8, DST_LOWER, server.lower,
     )  # fmt: skip
-    if not server.tunnel_type and not server.tunnel_flags:
+    if server[-3:] == (0, 0, 0):
         return body
     return (
         body

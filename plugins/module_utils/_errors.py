@@ -100,11 +100,14 @@ def show_names(names: Collection[object]) -> str:
 
 
 class Finding(NamedTuple):
-    """One broken rule: where, which, and the value (``None`` where the value is what is missing)."""
+    """One broken rule: where, which, and the value (``None`` where the value is what is missing). ``subject`` names the
+    object of the table that breaks it, if the rule is about what an object is and not about how it was written.
+    """
 
     path: str
     rule: str
     value: Optional[object] = None
+    subject: Optional[object] = None
 
     def __str__(self) -> str:
         told = f"{self.path}: {self.rule}"
@@ -161,6 +164,10 @@ class Findings:
         if value is None:
             raise ValueError("a value is missing without a problem that says why")
         return value
+
+    def parsed(self, value: Optional[T]) -> T:
+        """``value`` as :meth:`settled`, but problems with a subject wait for what is live."""
+        return self.settled(value) if value is None or any(one.subject is None for one in self.problems) else value
 
     @staticmethod
     def listed(findings: Sequence[Finding]) -> list[str]:

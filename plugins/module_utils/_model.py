@@ -14,11 +14,11 @@ from __future__ import annotations
 import marshal
 import re
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
 from . import _values
-from ._errors import BadValue, Findings
+from ._errors import BadValue, Finding, Findings
 from ._hints import SERVER_WORDS, SERVICE_WORDS, Hints
 from ._values import Field
 
@@ -29,6 +29,7 @@ FAMILIES = {"ipv4": AF_INET, "ipv6": AF_INET6}
 PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 FORWARDS = {"nat": 0, "tun": 2, "dr": 3}
 _NAT, _TUN = FORWARDS["nat"], FORWARDS["tun"]
+_METHODS = frozenset(FORWARDS.values())
 TUNNEL_TYPES = {"ipip": 0, "gue": 1, "gre": 2}
 TUNNEL_CHECKSUMS = {"none": 0, "csum": 1, "remcsum": 2}
 #: Schedulers of kernels 4.18 to 7.2; each is a module named ip_vs_<scheduler>.
@@ -38,7 +39,7 @@ ENGINES = ("sip",)
 FLAG_PERSISTENT = 0x1
 FLAG_HASHED = 0x2  # the kernel's own mark on every live service, never a wish
 FLAG_ONE_PACKET = 0x4
-SCHEDULER_FLAGS = 0x38
+SCHEDULER_FLAGS = 0xFFFFFFFF & ~(FLAG_PERSISTENT | FLAG_HASHED | FLAG_ONE_PACKET)
 #: A flag's bit, and the scheduler it belongs to (None: any). ipvsadm shows the named form where the scheduler has one.
 FLAG_WORDS = {
     "sh-fallback": (0x8, "sh"),
@@ -49,11 +50,15 @@ FLAG_WORDS = {
     "flag-2": (0x10, None),
     "flag-3": (0x20, None),
 }
+_KNOWN_FLAGS = 0x3F
+#: Flags that a kernel keeps and no scheduler has: a foreign entry may hold them.
+UNKNOWN_FLAGS = {f"flag-{number}": 4 << number for number in range(4, 30)}
 
 DEFAULT_SCHEDULER = "wlc"
 DEFAULT_FORWARD = "dr"
 MAX_PERSISTENCE = 2678400  # 31 days, ipvsadm's MAX_TIMEOUT; the kernel's seconds * HZ wraps in 32 bits far above
 MAX_INT = 2**31 - 1
+MAX_UNSIGNED = 2**32 - 1
 USUAL_WEIGHT = 65535  # the limit of ipvsadm 1.31, which Debian raises to the kernel's
 SH_SLOTS = 256  # CONFIG_IP_VS_SH_TAB_BITS=8
 MH_SLOTS = 4093  # CONFIG_IP_VS_MH_TAB_INDEX=12
@@ -207,6 +212,9 @@ def _netmask(value: object) -> object:
     return _values.integer(0, 128)(value)
 
 
+_UNKNOWN_SCHEDULER = "unknown scheduler; known:"
+
+
 def _items(value: object) -> object:
     if value is None or value == "":
         raise BadValue("must be a list")
@@ -228,19 +236,20 @@ def port(value: object) -> int:
         raise
 
 
+# Fields take whatever a kernel can hold: what breaks a rule of ours may be live (see :func:`settle`).
 KEY_FIELDS = (
-    Field("address", _values.unicast),
+    Field("address", _values.any_address),
     Field("port", port),
-    Field("protocol", _values.choice(*PROTOCOLS)),
-    Field("fwmark", _values.integer(1, 2**32 - 1)),
+    Field("protocol", _values.number_of(PROTOCOLS, 65535)),
+    Field("fwmark", _values.integer(1, MAX_UNSIGNED)),
     Field("family", _values.choice(*FAMILIES)),
 )
 OPTION_FIELDS = (
-    Field("scheduler", _values.choice(*SCHEDULERS, what="unknown scheduler; known:")),
-    Field("scheduler_flags", _values.words_of(*FLAG_WORDS)),
-    Field("persistence_timeout", _values.integer(0, MAX_PERSISTENCE)),
+    Field("scheduler", _values.name_of(*SCHEDULERS, what=_UNKNOWN_SCHEDULER)),
+    Field("scheduler_flags", _values.words_of(*FLAG_WORDS, unlisted=tuple(UNKNOWN_FLAGS))),
+    Field("persistence_timeout", _values.integer(0, MAX_PERSISTENCE, MAX_UNSIGNED)),
     Field("persistence_netmask", _netmask),
-    Field("persistence_engine", _values.choice("none", *ENGINES)),
+    Field("persistence_engine", _values.name_of("none", *ENGINES)),
     Field("one_packet", _values.boolean),
 )
 LIST_FIELDS = (
@@ -250,15 +259,15 @@ LIST_FIELDS = (
 )
 SERVICE_FIELDS = KEY_FIELDS + OPTION_FIELDS
 SERVER_FIELDS = (
-    Field("address", _values.unicast, required=True),
+    Field("address", _values.any_address, required=True),
     Field("port", _values.integer(0, 65535)),
-    Field("forward", _values.choice(*FORWARDS)),
+    Field("forward", _values.number_of(FORWARDS, 7)),
     Field("weight", _values.integer(0, MAX_INT)),
-    Field("upper_threshold", _values.integer(0, MAX_INT)),
-    Field("lower_threshold", _values.integer(0, MAX_INT)),
-    Field("tunnel_type", _values.choice(*TUNNEL_TYPES)),
+    Field("upper_threshold", _values.integer(0, MAX_INT, MAX_UNSIGNED)),
+    Field("lower_threshold", _values.integer(0, MAX_INT, MAX_UNSIGNED)),
+    Field("tunnel_type", _values.number_of(TUNNEL_TYPES, 255)),
     Field("tunnel_port", _values.integer(1, 65535)),
-    Field("tunnel_checksum", _values.choice(*TUNNEL_CHECKSUMS)),
+    Field("tunnel_checksum", _values.number_of(TUNNEL_CHECKSUMS, 65535)),
 )
 ENTRY_FIELDS = SERVICE_FIELDS + LIST_FIELDS
 _good_entry = _values.good_record(ENTRY_FIELDS)
@@ -288,6 +297,9 @@ def make_key(
     for name in missing:
         findings.problem(_at(path, name), "is required (or fwmark with family)")
     if missing or "address" not in given or "port" not in given or ("protocol" in written and "protocol" not in given):
+        rule = _values.why_not_unicast(given["address"]) if "address" in given else ""
+        if rule:
+            findings.problem(_at(path, "address"), rule, written["address"])
         return None
     address = given["address"]
     if "family" in written:
@@ -296,19 +308,95 @@ def make_key(
     if _values.is_loopback(address):
         findings.warning(_at(path, "address"), "a loopback address serves this host alone", written["address"])
     family = AF_INET if len(address) == 4 else AF_INET6
-    return ServiceKey(0, family, PROTOCOLS[given.get("protocol", "tcp")], address, given["port"])
+    return ServiceKey(0, family, given.get("protocol", PROTOCOLS["tcp"]), address, given["port"])
 
 
-#: The rule of a service that takes every port of its address.
-NEEDS_PERSISTENCE = "0 (every port) needs persistence_timeout"
+#: A rule that an object breaks: the option, the rule and the value.
+Broken = tuple[str, str, object]
+#: What names an object of a table: its service, and a server of it if it is one.
+Subject = tuple[ServiceKey, Optional[ServerKey]]
+
+
+def _report(broken: Iterable[Broken], subject: Subject, path: str, findings: Findings) -> None:
+    findings.problems += [Finding(_at(path, name), rule, value, subject) for name, rule, value in broken]
+
+
+def settle(findings: Findings, live: Table) -> None:
+    """Turn into a warning each problem that the ``live`` object has as well: it is no new input. What every kernel can
+    hold is kept that way, whoever made it.
+    """
+    problems, findings.problems = findings.problems, []
+    for one in problems:
+        if one.subject is not None and (one.rule, one.value) in _live_rules(one.subject, live):
+            findings.warning(one.path, f"{one.rule}; kept, because it is live", one.value)
+        else:
+            findings.problems.append(one)
+
+
+def _live_rules(subject: Any, live: Table) -> list[tuple[str, object]]:
+    key, server_key = subject
+    entry = live.get(key)
+    broken: list[Broken] = []
+    if entry and server_key is None:
+        broken = _service_breaks(entry.service) + _crowd_breaks(entry.service, entry.servers)
+    elif entry and server_key in entry.servers:
+        server = entry.servers[server_key]
+        broken = _server_breaks(server) + _place_breaks(key, server)
+    return [(rule, value) for dummy, rule, value in broken]
+
+
+def _key_breaks(key: ServiceKey) -> list[Broken]:
+    """The rules that the identity of a service breaks."""
+    if key.fwmark:
+        return []
+    broken: list[Broken] = []
+    rule = _values.why_not_unicast(key.address)
+    if rule:
+        broken.append(("address", rule, _values.show_address(key.address)))
+    if key.protocol not in _PROTOCOL_OPTIONS:
+        broken.append(("protocol", f"must be one of {', '.join(PROTOCOLS)}", str(key.protocol)))
+    return broken
+
+
+def _option_breaks(service: Service) -> list[Broken]:
+    """The rules that single options of a service break."""
+    dummy, scheduler, flags, timeout, dummy_netmask, engine = service
+    broken: list[Broken] = []
+    if scheduler not in SCHEDULERS:
+        broken.append(("scheduler", f"{_UNKNOWN_SCHEDULER} {', '.join(SCHEDULERS)}", scheduler))
+    if flags > _KNOWN_FLAGS:
+        rule = f"must be one of {', '.join(FLAG_WORDS)}"
+        broken += [("scheduler_flags", rule, word) for word, bit in UNKNOWN_FLAGS.items() if flags & bit]
+    if timeout > MAX_PERSISTENCE:
+        broken.append(("persistence_timeout", f"must be an integer 0..{MAX_PERSISTENCE}", timeout))
+    if engine and engine not in ENGINES:
+        broken.append(("persistence_engine", f"must be one of none, {', '.join(ENGINES)}", engine))
+    return broken
+
+
+def _service_breaks(service: Service) -> list[Broken]:
+    """The rules that a service breaks. Sources: ipvsadm.c (process_options), ip_vs_pe_sip.c."""
+    key, dummy, flags, timeout, dummy_netmask, engine = service
+    broken = _key_breaks(key) + _option_breaks(service)
+    udp = key.fwmark or key.protocol == PROTOCOLS["udp"]
+    if not timeout:
+        if not key.fwmark and not key.port:
+            broken.append(("port", "0 (every port) needs persistence_timeout", 0))
+        if flags & FLAG_PERSISTENT:
+            broken.append(("persistence_netmask", "needs persistence_timeout", None))
+    if flags & FLAG_ONE_PACKET and not udp:
+        broken.append(("one_packet", "is only for udp", True))
+    if engine in ENGINES and not (udp and timeout):
+        broken.append(("persistence_engine", "needs udp and persistence_timeout", engine))
+    return broken
 
 
 def make_service(
     key: ServiceKey, given: Mapping[str, Any], live: Optional[Service], path: str, findings: Findings
 ) -> Service:
     """A service from its parsed options. What is not given comes from ``live``, or is the default where there is none.
-    Flags belong to a scheduler: a change of scheduler without ``scheduler_flags`` drops those of the old one. Rules:
-    ipvsadm.c (process_options, parse_sched_flags), ip_vs_pe_sip.c.
+    Flags belong to a scheduler: a change of scheduler without ``scheduler_flags`` drops those of the old one
+    (ipvsadm.c: parse_sched_flags). A netmask means persistence: a foreign service can have it with 0 seconds.
     """
     base = live or Service(key, DEFAULT_SCHEDULER, 0, 0, full_netmask(key.family), "")
     scheduler = given.get("scheduler", base.scheduler)
@@ -316,28 +404,25 @@ def make_service(
     if "scheduler_flags" in given:
         flags = 0
         for word in given["scheduler_flags"]:
-            bit, owner = FLAG_WORDS[word]
+            bit, owner = FLAG_WORDS.get(word) or (UNKNOWN_FLAGS[word], None)
             flags |= bit
-            if owner not in (None, scheduler):
+            if owner not in (None, scheduler) and scheduler in SCHEDULERS:
                 findings.problem(_at(path, "scheduler_flags"), f"{word} is only for scheduler {owner}, not {scheduler}")
     timeout = given.get("persistence_timeout", base.timeout)
-    persistent = timeout > 0 or ("persistence_timeout" not in given and base.flags & FLAG_PERSISTENT)
+    persistent = (
+        timeout > 0
+        or "persistence_netmask" in given
+        or ("persistence_timeout" not in given and base.flags & FLAG_PERSISTENT)
+    )
     one_packet = given.get("one_packet", bool(base.flags & FLAG_ONE_PACKET))
     engine = given.get("persistence_engine", base.engine or "none")
-    udp = key.fwmark or key.protocol == PROTOCOLS["udp"]
-    if not key.fwmark and not key.port and not persistent:
-        findings.problem(_at(path, "port"), NEEDS_PERSISTENCE, 0)
-    if one_packet and not udp:
-        findings.problem(_at(path, "one_packet"), "is only for udp", True)
-    if engine != "none" and not (udp and persistent):
-        findings.problem(_at(path, "persistence_engine"), "needs udp and persistence_timeout", engine)
     netmask = base.netmask
     if "persistence_netmask" in given:
         netmask = _service_netmask(key.family, given["persistence_netmask"], path, findings)
-        if not persistent:
-            findings.problem(_at(path, "persistence_netmask"), "needs persistence_timeout")
     flags |= (FLAG_PERSISTENT if persistent else 0) | (FLAG_ONE_PACKET if one_packet else 0)
-    return normal_service(Service(key, scheduler, flags, timeout, netmask, "" if engine == "none" else engine))
+    service = normal_service(Service(key, scheduler, flags, timeout, netmask, "" if engine == "none" else engine))
+    _report(_service_breaks(service), (key, None), path, findings)
+    return service
 
 
 def _service_netmask(family: int, given: Any, path: str, findings: Findings) -> int:
@@ -368,7 +453,11 @@ def _shown_netmask(given: Any) -> object:
 _NEW_SERVERS = {word: Server(ServerKey(AF_INET, b"", 0), number, 1, 0, 0, 0, 0, 0) for word, number in FORWARDS.items()}
 
 
-_TUNNEL_NAMES = ("tunnel_type", "tunnel_port", "tunnel_checksum")
+_TUNNEL_WORDS: dict[str, dict[str, int]] = {
+    "tunnel_type": TUNNEL_TYPES,
+    "tunnel_port": {},
+    "tunnel_checksum": TUNNEL_CHECKSUMS,
+}
 
 
 def make_server_key(key: ServiceKey, given: Mapping[str, Any]) -> ServerKey:
@@ -393,7 +482,7 @@ def make_server(
     """
     identity = make_server_key(key, given)
     base = live or _NEW_SERVERS[forward]
-    method = FORWARDS[given["forward"]] if "forward" in given else base.forward
+    method = given.get("forward", base.forward)
     weight = given.get("weight", base.weight)
     upper = given.get("upper_threshold", base.upper)
     lower = given.get("lower_threshold", base.lower)
@@ -401,54 +490,91 @@ def make_server(
         findings.warning(
             _at(path, "weight"), f"is above {USUAL_WEIGHT}, the most that ipvsadm restores except Debian's", weight
         )
-    if lower > upper:
-        findings.problem(_at(path, "lower_threshold"), f"must not be above upper_threshold ({upper})", lower)
-    _check_place(key, identity, method, path, findings)
     if method == _TUN:
-        return Server(identity, method, weight, upper, lower, *_tunnel(given, base, path, findings))
-    for name in _TUNNEL_NAMES:
-        if name in given:
-            findings.problem(_at(path, name), "is only for forward tun", given[name])
-    return Server(identity, method, weight, upper, lower, 0, 0, 0)
-
-
-def _check_place(key: ServiceKey, identity: ServerKey, method: int, path: str, findings: Findings) -> None:
-    """What a service asks of its servers' addresses and ports."""
-    family, address, port = identity
-    if method != _NAT and not key.fwmark and port != key.port:
-        rule = (
-            f"must be the service's port {key.port} with forward {word_of(FORWARDS, method)}, which does not rewrite it"
-        )
-        findings.problem(_at(path, "port"), rule, port)
-    if method != _TUN and family != key.family:
-        findings.problem(
-            _at(path, "address"), "must be of its service's family; only forward tun mixes", server_text(identity)
-        )
-    if method != _NAT and _values.is_loopback(address):
+        server = Server(identity, method, weight, upper, lower, *_tunnel(given, base))
+    else:
+        server = Server(identity, method, weight, upper, lower, 0, 0, 0)
+    _report(_server_breaks(server) + _place_breaks(key, server), (key, identity), path, findings)
+    if method != _NAT and _values.is_loopback(identity.address):
         rule = (
             f"a loopback address is this host, which gets packets by forward {word_of(FORWARDS, method)} "
             "as they are: a program here must listen on the service's address"
         )
-        findings.warning(_at(path, "address"), rule, _values.show_address(address))
+        findings.warning(_at(path, "address"), rule, _values.show_address(identity.address))
+    if method != _TUN:
+        for name, words in _TUNNEL_WORDS.items():
+            if name in given:
+                value = word_of(words, given[name]) if words else given[name]
+                findings.problem(_at(path, name), "is only for forward tun", value)
+    return server
+
+
+def _value_breaks(server: Server) -> list[Broken]:
+    """The rules that single options of a server break."""
+    broken: list[Broken] = []
+    rule = _values.why_not_unicast(server.key.address)
+    if rule:
+        broken.append(("address", rule, _values.show_address(server.key.address)))
+    if server.forward not in _METHODS:
+        broken.append(("forward", f"must be one of {', '.join(FORWARDS)}", str(server.forward)))
+    for name, number in (("upper_threshold", server.upper), ("lower_threshold", server.lower)):
+        if number > MAX_INT:
+            broken.append((name, f"must be an integer 0..{MAX_INT}", number))
+    if server.tunnel_type > TUNNEL_TYPES["gre"]:
+        broken.append(("tunnel_type", f"must be one of {', '.join(TUNNEL_TYPES)}", str(server.tunnel_type)))
+    if server.tunnel_flags > TUNNEL_CHECKSUMS["remcsum"]:
+        rule = f"must be one of {', '.join(TUNNEL_CHECKSUMS)}"
+        broken.append(("tunnel_checksum", rule, str(server.tunnel_flags)))
+    return broken
+
+
+def _server_breaks(server: Server) -> list[Broken]:
+    """The rules that a server breaks, whatever its service."""
+    broken = _value_breaks(server)
+    if server.lower > server.upper:
+        rule = f"must not be above upper_threshold ({server.upper})"
+        broken.append(("lower_threshold", rule, server.lower))
+    return broken + _tunnel_breaks(server) if server.forward == _TUN else broken
+
+
+def _tunnel_breaks(server: Server) -> list[Broken]:
+    broken: list[Broken] = []
+    kind, port, flags = server.tunnel_type, server.tunnel_port, server.tunnel_flags
+    gue, ipip = TUNNEL_TYPES["gue"], TUNNEL_TYPES["ipip"]
+    if kind == gue and not port:
+        broken.append(("tunnel_port", "is required with tunnel_type gue", None))
+    if kind != gue and port:
+        broken.append(("tunnel_port", "is only for tunnel_type gue", port))
+    if flags == TUNNEL_CHECKSUMS["remcsum"] and kind != gue:
+        broken.append(("tunnel_checksum", "remcsum is only for tunnel_type gue", None))
+    if flags == TUNNEL_CHECKSUMS["csum"] and kind == ipip:
+        broken.append(("tunnel_checksum", "csum is only for tunnel_type gue or gre", None))
+    return broken
+
+
+def _place_breaks(key: ServiceKey, server: Server) -> list[Broken]:
+    """The rules that a server breaks within its service."""
+    identity, method = server[:2]
+    family, address, port = identity
+    broken: list[Broken] = []
+    if method != _NAT and not key.fwmark and port != key.port:
+        rule = (
+            f"must be the service's port {key.port} with forward {word_of(FORWARDS, method)}, which does not rewrite it"
+        )
+        broken.append(("port", rule, port))
+    if method != _TUN and family != key.family:
+        rule = "must be of its service's family; only forward tun mixes"
+        broken.append(("address", rule, server_text(identity)))
     if address == key.address and port == key.port:
-        findings.problem(_at(path, "address"), "is the service itself", server_text(identity))
+        broken.append(("address", "is the service itself", server_text(identity)))
+    return broken
 
 
-def _tunnel(given: Mapping[str, Any], base: Server, path: str, findings: Findings) -> tuple[int, int, int]:
-    kind = TUNNEL_TYPES[given["tunnel_type"]] if "tunnel_type" in given else base.tunnel_type
+def _tunnel(given: Mapping[str, Any], base: Server) -> tuple[int, int, int]:
+    kind = given.get("tunnel_type", base.tunnel_type)
     same = kind == base.tunnel_type
     port = given.get("tunnel_port", base.tunnel_port if same else 0)
-    checksum = given.get("tunnel_checksum")
-    if kind == TUNNEL_TYPES["gue"] and not port:
-        findings.problem(_at(path, "tunnel_port"), "is required with tunnel_type gue")
-    if kind != TUNNEL_TYPES["gue"] and port:
-        findings.problem(_at(path, "tunnel_port"), "is only for tunnel_type gue", port)
-    if checksum == "remcsum" and kind != TUNNEL_TYPES["gue"]:
-        findings.problem(_at(path, "tunnel_checksum"), "remcsum is only for tunnel_type gue")
-    if checksum == "csum" and kind == TUNNEL_TYPES["ipip"]:
-        findings.problem(_at(path, "tunnel_checksum"), "csum is only for tunnel_type gue or gre")
-    flags = TUNNEL_CHECKSUMS[checksum] if checksum is not None else base.tunnel_flags if same else 0
-    return kind, port, flags
+    return kind, port, given.get("tunnel_checksum", base.tunnel_flags if same else 0)
 
 
 def _refuse_inventory_keys(value: object, path: str, findings: Findings) -> object:
@@ -467,7 +593,10 @@ def parse_key(value: object, path: str, findings: Findings) -> Optional[ServiceK
     given = _values.record(KEY_FIELDS, value, path, findings)
     if given is None or not isinstance(value, Mapping):
         return None
-    return make_key(given, value, path, findings)
+    key = make_key(given, value, path, findings)
+    if key is not None:
+        _report(_key_breaks(key), (key, None), path, findings)
+    return key
 
 
 def parse_server_of(
@@ -478,6 +607,9 @@ def parse_server_of(
     given = _values.record(SERVER_FIELDS, server, f"{path}.server", findings)
     if key is None or given is None or "address" not in given:
         return None
+    rule = _values.why_not_unicast(given["address"])
+    if rule:
+        findings.problem(f"{path}.server.address", rule, _values.show_address(given["address"]))
     return key, make_server_key(key, given)
 
 
@@ -539,7 +671,9 @@ def _quiet_server(item: Any, key: ServiceKey, forward: str, findings: Findings, 
             written = None
     server = known.get(written)
     if server is not None:
-        _check_place(key, server.key, server.forward, "", findings)
+        broken = _place_breaks(key, server)
+        if broken:
+            _report(broken, (key, server.key), "", findings)
         return server
     given = _good_server(item)
     if given is None:
@@ -548,6 +682,18 @@ def _quiet_server(item: Any, key: ServiceKey, forward: str, findings: Findings, 
     if written and not findings.problems and not findings.warnings:
         known[written] = server
     return server
+
+
+#: Stands for a key that is bad, so that what does not depend on it is reported as well.
+_SOME_KEY = ServiceKey(1, AF_INET, 0, b"", 0)
+
+
+def check_options(value: object, path: str, findings: Findings) -> None:
+    """Report what is wrong with the options of a service, whose key is bad or missing."""
+    given = _values.record(OPTION_FIELDS + LIST_FIELDS, value, path, findings, SERVICE_HINTS)
+    if given is not None:
+        service = make_service(_SOME_KEY, given, None, path, Findings())
+        _report(_option_breaks(service), (_SOME_KEY, None), path, findings)
 
 
 def _told_entry(
@@ -561,21 +707,29 @@ def _told_entry(
     items = _values.records(given.get("servers", []), _at(path, "servers"), findings, MAX_SERVERS)
     where = [f"{path}.servers[{i}]" for i in range(len(items))] if places is None else places
     parsed = [_values.record(SERVER_FIELDS, *one, findings, _SERVER_HINTS) for one in zip(items, where)]
-    if key is None:
-        return None
-    service = make_service(key, given, None, path, _judge(given, value, findings))
+    known = key is not None
+    key = key or _SOME_KEY
+    judged = _judge(given, value, findings) if known else Findings()
+    service = make_service(key, given, None, path, judged)
+    if judged is not findings:
+        _report(_key_breaks(key) + _option_breaks(service), (key, None), path, findings)
     forward = given.get("forward", DEFAULT_FORWARD)
-    of_servers = findings if ("forward" in given) == ("forward" in value) else Findings()
+    of_servers = findings if known and ("forward" in given) == ("forward" in value) else Findings()
     firsts: dict[ServerKey, str] = {}
     servers: dict[ServerKey, Server] = {}
     for item, one, place in zip(items, parsed, where):
         if one is None or "address" not in one or ("port" in one) != ("port" in item):  # type: ignore[operator]
             continue
-        server = make_server(key, one, None, forward, place, _judge(one, item, of_servers))
+        judged = _judge(one, item, of_servers)
+        server = make_server(key, one, None, forward, place, judged)
+        if judged is not findings:
+            _report(_value_breaks(server), (key, server.key), place, findings)
         if server.key in firsts:
             findings.problem(place, f"duplicate of {firsts[server.key]}", server_text(server.key))
         firsts.setdefault(server.key, place)
         servers[server.key] = server
+    if not known:
+        return None
     _weigh(service, servers, path, findings)
     return Entry(service, servers)
 
@@ -620,8 +774,14 @@ def _weigh(service: Service, servers: Mapping[ServerKey, Server], path: str, fin
         findings.warning(
             where, f"scheduler sh has {SH_SLOTS} slots: weights above them in sum starve the last servers", total
         )
+    _report(_crowd_breaks(service, servers), (service.key, None), path, findings)
+
+
+def _crowd_breaks(service: Service, servers: Mapping[ServerKey, Server]) -> list[Broken]:
+    """The rules that the servers of a service break together."""
     if service.scheduler == "mh" and len(servers) > MH_SLOTS:
-        findings.problem(where, f"scheduler mh takes at most {MH_SLOTS} servers (has {len(servers)})")
+        return [("servers", f"scheduler mh takes at most {MH_SLOTS} servers (has {len(servers)})", None)]
+    return []
 
 
 class TableParser:
@@ -649,7 +809,7 @@ class TableParser:
             return False
         entry = parse_entry(value, path, findings, self._known, servers)
         if entry is None:
-            return len(findings.problems) < MAX_PROBLEMS
+            return self._goes_on()
         key = entry.service.key
         if key not in self.table:
             self.table[key] = entry
@@ -657,7 +817,14 @@ class TableParser:
         else:
             what = "duplicate" if self.table[key] == entry else "conflicting duplicate"
             findings.problem(path, f"{what} of {self._places[key]}", key_text(key))
-        return len(findings.problems) < MAX_PROBLEMS
+        return self._goes_on()
+
+    def _goes_on(self) -> bool:
+        if len(self._findings.problems) < MAX_PROBLEMS:
+            return True
+        # has no subject: what is live excuses what was read, and not what was left out
+        self._findings.problem(self._path, f"breaks rules in {MAX_PROBLEMS} places; the rest is not read")
+        return False
 
 
 def parse_services(value: object, path: str, findings: Findings) -> Table:

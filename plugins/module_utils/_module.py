@@ -40,6 +40,7 @@ class Task:
 
     def __init__(self, module: AnsibleModule) -> None:
         self._module = module
+        self._warned: set[str] = set()
         self.params: dict[str, Any] = module.params
         self.check_mode: bool = module.check_mode
         self.diff_mode: bool = module._diff
@@ -51,7 +52,9 @@ class Task:
         """Tell the findings: raise :class:`InvalidInput` if there is a problem, else pass the warnings on."""
         findings.raise_problems()
         for warning in findings.listed(findings.warnings):
-            self.warn(warning)
+            if warning not in self._warned:  # a run that has to decide again finds the same again
+                self._warned.add(warning)
+                self.warn(warning)
         findings.warnings.clear()
 
     def run(self, argv: list[str], data: Optional[str] = None) -> tuple[int, str, str]:

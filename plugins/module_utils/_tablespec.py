@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection
+from typing import Any, Callable
 
 from . import _argspec, _model, _values
 from ._errors import Findings
@@ -38,9 +39,11 @@ TABLE: dict[str, Any] = {
 }
 
 
-def parse_table(task: Task) -> tuple[_model.Table, Policy, bool]:
+def parse_table(
+    task: Task, live: Callable[[Collection[_model.ServiceKey]], _model.Table]
+) -> tuple[_model.Table, Policy, bool]:
     """The services that a task lists, in its options or in a file, what it allows, and whether commands of ipvsadm list
-    them.
+    them. What breaks a rule is held against the ``live`` entries, which are read only then.
 
     :raises InvalidInput: one of them is bad.
     """
@@ -59,7 +62,9 @@ def parse_table(task: Task) -> tuple[_model.Table, Policy, bool]:
     if params["state"] == "absent":
         # how a service would have to be, or had better be, does not matter to its removal
         findings.warnings.clear()
-        findings.problems = [one for one in findings.problems if one.rule != _model.NEEDS_PERSISTENCE]
+        findings.problems = [one for one in findings.problems if one.subject is None]
+    elif any(one.subject for one in findings.problems):
+        _model.settle(findings, live(listed))
     _values.refuse_with_absent(params, _PRESENT, findings)
     task.conclude(findings)
     allowed = tuple(params["allow_actions"])

@@ -23,6 +23,7 @@ from ._model import (
     PROTOCOLS,
     TUNNEL_CHECKSUMS,
     TUNNEL_TYPES,
+    UNKNOWN_FLAGS,
     Entry,
     Server,
     ServerKey,
@@ -42,13 +43,13 @@ _CHECKSUM_OPTIONS = {0: "--tun-nocsum", 1: "--tun-csum", 2: "--tun-remcsum"}
 
 def flag_names(scheduler: str, flags: int) -> tuple[str, ...]:
     """The names of a service's scheduler flags, in ipvsadm's order."""
-    named = scheduler in ("sh", "mh")
+    own = {bit for bit, owner in FLAG_WORDS.values() if owner == scheduler}
     words = [
         word
         for word, (bit, owner) in FLAG_WORDS.items()
-        if flags & bit and (owner == scheduler if named and bit != 0x20 else owner is None)
+        if flags & bit and (owner == scheduler or (owner is None and bit not in own))
     ]
-    return tuple(words)
+    return (*words, *(word for word, bit in UNKNOWN_FLAGS.items() if flags & bit))
 
 
 def netmask_text(family: int, netmask: int) -> str:
@@ -81,9 +82,9 @@ def server_options(server: Server) -> str:
     if server.forward == FORWARDS["tun"]:
         kind = {number: word for word, number in TUNNEL_TYPES.items()}.get(server.tunnel_type, str(server.tunnel_type))
         parts.append(f"--tun-type {kind}")
-        if kind == "gue":
+        if kind == "gue" or server.tunnel_port:
             parts.append(f"--tun-port {server.tunnel_port}")
-        if kind != "ipip":
+        if kind != "ipip" or server.tunnel_flags:
             parts.append(_CHECKSUM_OPTIONS.get(server.tunnel_flags, f"--tun-flags-{server.tunnel_flags}"))
     if server.upper or server.lower:
         parts.append(f"-x {server.upper} -y {server.lower}")
@@ -155,9 +156,9 @@ def server_params(server: Server) -> dict[str, Any]:
     }
     if server.forward == FORWARDS["tun"]:
         params["tunnel_type"] = word_of(TUNNEL_TYPES, server.tunnel_type)
-        if params["tunnel_type"] == "gue":
+        if params["tunnel_type"] == "gue" or server.tunnel_port:
             params["tunnel_port"] = server.tunnel_port
-        if params["tunnel_type"] != "ipip":
+        if params["tunnel_type"] != "ipip" or server.tunnel_flags:
             params["tunnel_checksum"] = word_of(TUNNEL_CHECKSUMS, server.tunnel_flags)
     return params
 

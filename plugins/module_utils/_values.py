@@ -33,8 +33,10 @@ FALSE_WORDS = frozenset(("false", "no", "off", "0"))
 
 _DECIMAL = re.compile(r"(0|-?[1-9][0-9]{0,40})\Z", re.ASCII)
 _MAPPED = b"\0" * 10 + b"\xff\xff"  # ::ffff:0:0/96, RFC 4291
+_AS_IPV4 = "must be written as an IPv4 address"
 _DOTTED = re.compile(r"[0-9]+(\.[0-9]+)*\Z", re.ASCII)
 _MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}\Z", re.ASCII)
+_MODULE = re.compile(r"[A-Za-z0-9_.-]{1,15}\Z", re.ASCII)  # ip_vs.h: IP_VS_SCHEDNAME_MAXLEN, IP_VS_PENAME_MAXLEN
 _INTERFACE = re.compile(r"[A-Za-z0-9_.:@-]{1,15}\Z", re.ASCII)
 
 
@@ -60,13 +62,14 @@ def _refuse_template(value: object) -> None:
         raise BadValue("looks like an unrendered template")
 
 
-def integer(low: int, high: int) -> Parser:
+def integer(low: int, high: int, held: Optional[int] = None) -> Parser:
     """A decimal integer in ``low..high``, as a number or as text (templates give text); never a boolean, a float, hex
-    or octal.
+    or octal. Up to ``held`` it is taken as well, for a kernel can hold it, and judged later.
     """
+    most = high if held is None else held
 
     def parse(value: object) -> int:
-        if isinstance(value, int) and value is not True and value is not False and low <= value <= high:
+        if isinstance(value, int) and value is not True and value is not False and low <= value <= most:
             return value
         if isinstance(value, str):
             number = int(text(value)) if _DECIMAL.match(text(value)) else None
@@ -74,7 +77,7 @@ def integer(low: int, high: int) -> Parser:
             number = value if isinstance(value, int) and not isinstance(value, bool) else None
         if number is None:
             raise BadValue(f"must be a decimal integer {low}..{high}")
-        if not low <= number <= high:
+        if not low <= number <= most:
             raise BadValue(f"must be an integer {low}..{high}")
         return number
 
@@ -107,17 +110,52 @@ def choice(*words: str, what: str = "must be one of") -> Parser:
     return parse
 
 
-def words_of(*words: str) -> Parser:
-    """A list without repetition of some of ``words`` -> tuple in the order of ``words``."""
+def number_of(words: Mapping[str, int], most: int) -> Parser:
+    """One of ``words``, or a number up to ``most`` that has no word -> the number."""
+    numbers = integer(0, most)
+
+    def parse(value: object) -> int:
+        if isinstance(value, str) and value in words:
+            return words[value]
+        try:
+            number = int(numbers(value))
+        except BadValue:
+            number = -1
+        if number < 0 or number in words.values():
+            _refuse_template(value)
+            raise BadValue(f"must be one of {', '.join(words)}")
+        return number
+
+    return parse
+
+
+def name_of(*words: str, what: str = "must be one of") -> Parser:
+    """One of ``words``, or what may be the name of another module of the kernel."""
+
+    def parse(value: object) -> str:
+        if value not in words:
+            _refuse_template(value)
+            if not isinstance(value, str) or not _MODULE.match(value):
+                raise BadValue(f"{what} {', '.join(words)}")
+        return str(value)
+
+    return parse
+
+
+def words_of(*words: str, unlisted: Sequence[str] = ()) -> Parser:
+    """A list without repetition of some of ``words`` -> tuple in the order of ``words``. The ``unlisted`` ones are
+    understood and not offered.
+    """
     one = choice(*words)
+    known = (*words, *unlisted)
 
     def parse(value: object) -> tuple[str, ...]:
         if not isinstance(value, (list, tuple)):
             raise BadValue(f"must be a list of {', '.join(words)}")
-        chosen = [one(item) for item in value]
+        chosen = [item if item in unlisted else one(item) for item in value]
         if len(set(chosen)) != len(chosen):
             raise BadValue("must not name a thing twice")
-        return tuple(word for word in words if word in chosen)
+        return tuple(word for word in known if word in chosen)
 
     return parse
 
@@ -144,17 +182,22 @@ def list_of(one: Parser) -> Parser:
     return parse
 
 
-def address(value: object) -> bytes:
+def any_address(value: object) -> bytes:
     """An IPv4 or IPv6 address -> its 4 or 16 bytes in network order. Nothing is resolved by name service."""
     if isinstance(value, str):
         try:
-            packed = socket.inet_pton(socket.AF_INET6 if ":" in value else socket.AF_INET, value)
+            return socket.inet_pton(socket.AF_INET6 if ":" in value else socket.AF_INET, value)
         except (OSError, ValueError):
             raise BadValue(_why_no_address(text(value))) from None
-        if packed[:12] == _MAPPED:
-            raise BadValue("must be written as an IPv4 address")
-        return packed
     raise BadValue("must be a string")
+
+
+def address(value: object) -> bytes:
+    """An address as :func:`any_address`, but none of IPv4 in the form of IPv6."""
+    packed = any_address(value)
+    if packed[:12] == _MAPPED:
+        raise BadValue(_AS_IPV4)
+    return packed
 
 
 def _why_no_address(written: str) -> str:
@@ -175,16 +218,26 @@ def unicast(value: object) -> bytes:
     """An address that one machine can own: not unspecified, multicast, broadcast, reserved or link-local (RFC 1122, RFC
     4291).
     """
-    packed = address(value)
-    if len(packed) == 4 and 0 < packed[0] < 224:
-        return packed
-    if not any(packed):
-        raise BadValue("must not be the unspecified address")
-    if (len(packed) == 4 and packed[0] >= 224) or (len(packed) == 16 and packed[0] == 0xFF):
-        raise BadValue("must be a unicast address")
-    if len(packed) == 16 and packed[0] == 0xFE and packed[1] & 0xC0 == 0x80:
-        raise BadValue("must not be a link-local address")
+    packed = any_address(value)
+    rule = why_not_unicast(packed)
+    if rule:
+        raise BadValue(rule)
     return packed
+
+
+def why_not_unicast(packed: bytes) -> str:
+    """The rule of :func:`unicast` that the packed address breaks, or ""."""
+    if len(packed) == 4 and 0 < packed[0] < 224:
+        return ""
+    if packed[:12] == _MAPPED:
+        return _AS_IPV4
+    if not any(packed):
+        return "must not be the unspecified address"
+    if (len(packed) == 4 and packed[0] >= 224) or (len(packed) == 16 and packed[0] == 0xFF):
+        return "must be a unicast address"
+    if len(packed) == 16 and packed[0] == 0xFE and packed[1] & 0xC0 == 0x80:
+        return "must not be a link-local address"
+    return ""
 
 
 def is_loopback(packed: bytes) -> bool:

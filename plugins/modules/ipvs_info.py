@@ -54,8 +54,10 @@ connection_table_size:
 services:
   description:
     - The virtual services with their servers in input keys, in the order of C(ipvsadm).
-    - A foreign entry may hold a number for which there is no word (a protocol, a forwarding method); it is told as a
-      string of digits.
+    - A foreign entry may hold a number that has no word (a protocol, a forwarding method, a tunnel type). It is
+      returned as a string of digits, and an unknown scheduler flag as V(flag-4) to V(flag-29).
+    - Modules accept a value that breaks a rule for new input as long as the entry already has it. They keep it with a
+      warning.
   returned: success
   type: list
   elements: dict

@@ -167,21 +167,24 @@ def run(task: Task) -> dict[str, Any]:
     key, options = _argspec.parse_server(task.params, findings)
     server_key = _model.make_server_key(key, options)
 
-    def decide(table: _model.Table) -> Plan:
+    def decide(found: _model.Table) -> Plan:
+        table = found
         if task.params["state"] == "absent":
             return plan(table, {}, unwanted_servers=[(key, server_key)])
         if key not in table:
-            missing = f"the service {_model.key_text(key)} does not exist"
-            if not task.check_mode:
-                raise IpvsError(f"{missing}: make it first, with l4lb.ipvs.ipvs_service")
-            task.warn(f"{missing}: planned as if an earlier task had made it")
             table = {key: _model.Entry(_model.make_service(key, {}, None, "", Findings()), {})}
         entry = table[key]
         live = entry.servers.get(server_key)
         server = _model.make_server(key, options, live, _model.DEFAULT_FORWARD, "", findings)
         if _model.refuses_when_quiesced(entry.service, server):
             findings.warning("weight", _model.REFUSES_WHEN_QUIESCED, 0)
+        _model.settle(findings, found)
         task.conclude(findings)
+        if key not in found:
+            missing = f"the service {_model.key_text(key)} does not exist"
+            if not task.check_mode:
+                raise IpvsError(f"{missing}: make it first, with l4lb.ipvs.ipvs_service")
+            task.warn(f"{missing}: planned as if an earlier task had made it")
         return plan(table, {key: _model.Entry(entry.service, {server_key: server})})
 
     register = cache(partial(new_register, [key])) if task.params["state"] == "absent" else None

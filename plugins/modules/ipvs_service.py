@@ -111,6 +111,7 @@ def run(task: Task) -> dict[str, Any]:
             return plan(table, {}, unwanted_services=[key])
         live = table.get(key)
         service = _model.make_service(key, options, live.service if live else None, "", findings)
+        _model.settle(findings, table)
         task.conclude(findings)
         if live is None:
             # most runs add none

@@ -272,11 +272,12 @@ problems:
   elements: str
 """
 
+from collections.abc import Collection
 from functools import cache, partial
 from typing import Any
 
 from ansible_collections.l4lb.ipvs.plugins.module_utils import _model, _policy, _tablespec
-from ansible_collections.l4lb.ipvs.plugins.module_utils._client import Client
+from ansible_collections.l4lb.ipvs.plugins.module_utils._client import Client, ipvs_loaded
 from ansible_collections.l4lb.ipvs.plugins.module_utils._converge import converge, new_register
 from ansible_collections.l4lb.ipvs.plugins.module_utils._errors import IpvsError
 from ansible_collections.l4lb.ipvs.plugins.module_utils._module import Task, run_module
@@ -286,8 +287,15 @@ ARGUMENT_SPEC = _tablespec.TABLE
 SOURCES = ("services", "src")
 
 
+def read_live(keys: Collection[_model.ServiceKey]) -> _model.Table:
+    if not ipvs_loaded():
+        return {}
+    with Client() as client:
+        return client.entries(keys)
+
+
 def run(task: Task) -> dict[str, Any]:
-    listed, policy, commands = _tablespec.parse_table(task)
+    listed, policy, commands = _tablespec.parse_table(task, read_live)
     absent = task.params["state"] == "absent"
     if policy.purge != "none":
         from ansible_collections.l4lb.ipvs.plugins.module_utils._owners import refuse_others

@@ -38,7 +38,7 @@ _FROM_FIELDS = (
     Field("port", _values.text),
     Field("weight", _values.text),
 )
-_KEY_PARSERS = {field.name: field.parse for field in _model.KEY_FIELDS}
+_KEY_PARSERS = {**{field.name: field.parse for field in _model.KEY_FIELDS}, "address": _values.unicast}
 _POOL_FIELDS = (Field("servers", lambda value: value), Field("servers_from", lambda value: value))
 _SERVER_KEY = {field.name: field.parse for field in _model.SERVER_FIELDS if field.name in ("address", "port")}
 
@@ -188,7 +188,7 @@ def _expand(
     identities = _identities(item, path, findings)
     if not identities:  # the rest is looked at all the same
         rest = {name: value for name, value in kept.items() if name not in _KEY_PARSERS}
-        _values.record(_model.OPTION_FIELDS + _model.LIST_FIELDS, rest, path, findings, _model.SERVICE_HINTS)
+        _model.check_options(rest, path, findings)
     return [
         _Expanded({**kept, **identity, "servers": servers}, path, sources, said, return_via, carried, item)
         for identity in identities

@@ -582,7 +582,9 @@ def test_an_entry_is_lost_after_the_writing() -> None:
     result = one.result()
     assert result.get("failed"), result
     assert result["changed"], result
-    assert result["msg"] == "the kernel accepted -A -t 192.0.2.10:82 -s wlc but holds nothing", result
+    assert result["msg"] == (
+        "another program changed the table after -A -t 192.0.2.10:82 -s wlc, which left nothing; run the task again"
+    ), result
     assert result["differences"][1]["operation"] == "-a -t 192.0.2.10:82 -r 198.51.100.11:82 -g -w 1", result
     check_converges(NEW)
 

@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import shutil
+import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,8 @@ import pytest
 from ansible.module_utils import basic
 
 from plugins.module_utils import _client, _kernel, _management, _module, _owners
-from tests.unit.fake_kernel import SCHEDULERS, Kernel
+from plugins.module_utils._model import AF_INET, Table
+from tests.unit.fake_kernel import SCHEDULERS, Dest, Kernel, VirtualService
 from tests.unit.fake_nft import FakeNft
 
 # Module files import the utilities by the collection's name, tests by their place: one object under both.
@@ -211,10 +213,36 @@ def every_way(run_main: Callable[..., dict[str, Any]], kernel: Kernel) -> Callab
     return run
 
 
+def hold(kernel: Kernel, table: Table) -> None:
+    """Have the kernel hold this table, as if another program had made it."""
+    kernel.services.clear()
+    for key, (service, servers) in table.items():
+        netmask = struct.pack("!I" if key.family == AF_INET else "=I", service.netmask)
+        dests = {
+            tuple(one.key): Dest(
+                **{name: getattr(one, name) for name in ("forward", "weight", "upper", "lower")},
+                **{name: getattr(one, name) for name in ("tunnel_type", "tunnel_port", "tunnel_flags")},
+            )
+            for one in servers.values()
+        }
+        identity = (key.family, key.fwmark, key.protocol, key.address, key.port)
+        kernel.services[identity] = VirtualService(
+            scheduler=service.scheduler,
+            engine=service.engine,
+            flags=service.flags | 2,
+            timeout=service.timeout,
+            netmask=netmask,
+            dests=dests,
+        )
+        # the modules are there: the entry could not have been made otherwise
+        kernel.schedulers.add(service.scheduler)
+        kernel.engines.add(service.engine)
+
+
 @pytest.fixture
 def refused(run_main: Callable[..., dict[str, Any]], kernel: Kernel) -> Callable[..., str]:
-    """refused(main, params) -> the message of a module that refuses its parameters without asking the kernel, and in
-    check mode alike.
+    """refused(main, params) -> the message of a module that refuses its parameters without writing, and in check mode
+    alike.
     """
 
     def run(main: Callable[[], None], params: dict[str, Any]) -> str:
@@ -222,7 +250,7 @@ def refused(run_main: Callable[..., dict[str, Any]], kernel: Kernel) -> Callable
         assert results[0] == results[1]
         assert results[0]["failed"]
         assert not results[0].get("changed")
-        assert kernel.commands == []
+        assert kernel.writes == []
         return str(results[0]["msg"])
 
     return run

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import socket
+
 from hypothesis import strategies as st
 
 from plugins.module_utils._model import (
@@ -77,6 +79,66 @@ def servers(draw: st.DrawFn, key: ServiceKey) -> Server:
         draw(st.integers(1, 65535)) if kind == 1 else 0,
         draw(st.integers(0, kind and 3 - kind)),
     )
+
+
+@st.composite
+def held_services(draw: st.DrawFn) -> Service:
+    """What a kernel can hold, whoever made it, and not what we accept: it looks at neither addresses, protocols nor
+    flags, and takes any scheduler and engine that some module has (ip_vs_ctl.c: ip_vs_genl_parse_service).
+    """
+    key = draw(service_keys())
+    if not key.fwmark and draw(st.booleans()):
+        odd = ["0.0.0.0", "224.0.0.1", "255.255.255.255", "127.0.0.1"]
+        if key.family == AF_INET6:
+            odd = ["::", "::1", "fe80::1", "ff02::1", "::ffff:192.0.2.1"]
+        key = key._replace(
+            address=socket.inet_pton(key.family, draw(st.sampled_from(odd))), protocol=draw(st.integers(0, 65535))
+        )
+    persistent = draw(st.booleans())
+    full = 0xFFFFFFFF if key.family == AF_INET else 128
+    return Service(
+        key,
+        draw(st.sampled_from([*SCHEDULERS, "none", "maglev_2"])),
+        draw(st.integers(0, 2**32 - 1)) & ~3 | persistent,
+        draw(st.sampled_from([0, 1, MAX_PERSISTENCE, MAX_PERSISTENCE + 1, 2**24 - 1])) if persistent else 0,
+        draw(st.integers(key.family == AF_INET6, full)) if persistent else full,
+        draw(st.sampled_from(["", "sip", "other"])),
+    )
+
+
+@st.composite
+def held_servers(draw: st.DrawFn, key: ServiceKey) -> Server:
+    """The same for servers (ip_vs_genl_parse_dest, ip_vs_add_dest)."""
+    forward = draw(st.integers(0, 7))
+    family = draw(families) if forward == TUN else key.family
+    odd = [bytes((127, 0, 0, 1)), bytes((240, 0, 0, 1))]
+    if family == AF_INET6:
+        odd = [bytes(15) + b"\1", b"\xfe\x80" + bytes(13) + b"\1"]
+    odd += [key.address] if family == key.family and any(key.address) else []
+    upper = draw(st.integers(0, 2**32 - 1))
+    kind, port, flags = 0, 0, 0
+    if forward == TUN:
+        kind, flags = draw(st.integers(0, 255) | st.integers(0, 2)), draw(st.integers(0, 65535) | st.integers(0, 2))
+        port = draw(st.integers(kind == 1, 65535))
+    return Server(
+        ServerKey(family, draw(addresses(family) | st.sampled_from(odd)), draw(ports | st.just(key.port))),
+        forward,
+        draw(st.integers(0, 3) | st.integers(0, MAX_INT)),
+        upper,
+        draw(st.integers(0, upper)),
+        kind,
+        port,
+        flags,
+    )
+
+
+@st.composite
+def held_tables(draw: st.DrawFn) -> Table:
+    table: Table = {}
+    for service in draw(st.lists(held_services(), min_size=1, max_size=3)):
+        found = draw(st.lists(held_servers(service.key), max_size=3))
+        table[service.key] = Entry(service, {server.key: server for server in found})
+    return table
 
 
 @st.composite

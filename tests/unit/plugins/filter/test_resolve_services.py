@@ -155,9 +155,9 @@ def test_problems_of_an_expansion_are_told_once_and_at_their_place() -> None:
     good = {**WEB, "port": 25, "servers": [SERVER]}
     bad = {"addresses": ["192.0.2.10", "192.0.2.9"], "port": 443, "scheduler": "best", "servers": [{"weight": -1}]}
     assert [problem.split(":")[0] for problem in problems([good, bad])] == [
-        "services[1].scheduler",
         "services[1].servers[0].weight",
         "services[1].servers[0].address",
+        "services[1].scheduler",
     ]
 
 

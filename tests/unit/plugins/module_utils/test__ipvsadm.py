@@ -277,6 +277,6 @@ def test_a_bad_value_is_left_to_the_model() -> None:
     assert [one.path for one in findings.problems] == [
         "src[0].address",
         "src[0].port",
-        "src[0].scheduler",
         "src[0].servers[0].weight",
+        "src[0].scheduler",
     ]

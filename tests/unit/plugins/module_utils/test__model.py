@@ -508,7 +508,7 @@ def test_a_broken_rule_of_a_server_is_told(
                     "servers": [{**RIP, "port": 80}],
                 }
             ],
-            [f"services[0].{SCHEDULER.format('foo')}", "services[0].forward: must be one of nat, tun, dr (got 'masq')"],
+            ["services[0].forward: must be one of nat, tun, dr (got 'masq')", f"services[0].{SCHEDULER.format('foo')}"],
         ),
         (
             [{**VIP, "persistence_timeout": -1, "persistence_netmask": 24}],

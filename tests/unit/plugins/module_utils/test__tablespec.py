@@ -27,7 +27,9 @@ def parse(**params: Any) -> tuple[list[str], Policy, list[str]]:
         warnings.extend(map(str, findings.warnings))
 
     defaults = {name: option.get("default") for name, option in TABLE.items()}
-    listed, policy, dummy = parse_table(SimpleNamespace(params={**defaults, **params}, conclude=conclude))
+    listed, policy, dummy = parse_table(
+        SimpleNamespace(params={**defaults, **params}, conclude=conclude), lambda dummy: {}
+    )
     return table_lines(listed), policy, warnings
 
 
