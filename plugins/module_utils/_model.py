@@ -82,7 +82,7 @@ INVENTORY_KEYS = (
 )
 SERVICE_HINTS = Hints(INVENTORY_KEYS, SERVICE_WORDS)
 _SERVER_HINTS = Hints((), SERVER_WORDS)
-_PORT_RANGE = re.compile(r"[0-9]+ *[-:] *[0-9]+", re.ASCII)
+_PORT_RANGE = re.compile(r"[0-9]+ *- *[0-9]+", re.ASCII)
 
 
 class ServiceKey(NamedTuple):

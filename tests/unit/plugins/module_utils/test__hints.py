@@ -73,7 +73,7 @@ def test_what_is_suggested_is_there_and_what_is_known_needs_no_answer() -> None:
         assert set(used) <= keys
 
 
-@pytest.mark.parametrize("port", ["8000-8010", "8000:8010"])
+@pytest.mark.parametrize("port", ["8000-8010", "8000 - 8010"])
 def test_a_range_of_ports_is_sent_to_a_mark(port: str) -> None:
     findings = Findings()
     parse_services([{**WEB, "port": port, "servers": [SERVER]}], "services", findings)
