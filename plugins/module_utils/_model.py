@@ -318,7 +318,8 @@ Subject = tuple[ServiceKey, Optional[ServerKey]]
 
 
 def _report(broken: Iterable[Broken], subject: Subject, path: str, findings: Findings) -> None:
-    findings.problems += [Finding(_at(path, name), rule, value, subject) for name, rule, value in broken]
+    for name, rule, value in broken:
+        findings.problems.append(Finding(_at(path, name), rule, value, subject))
 
 
 def settle(findings: Findings, live: Table) -> None:

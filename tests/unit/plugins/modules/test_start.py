@@ -41,7 +41,7 @@ try:
 except FirstByte:
     print(json.dumps(sorted(sys.modules.keys() - empty)))
 """
-UTILITIES = "argspec client converge errors model module plan policy tablespec values wire"
+UTILITIES = "argspec client converge errors hints model module plan policy tablespec values wire"
 
 
 def test_a_table_loads_what_it_needs_and_nothing_of_the_standard_library(tmp_path: Path) -> None:
