@@ -72,3 +72,14 @@ def test_an_unreachable_director_leaves_the_others_verified(tmp_path: Path) -> N
     dead = {"canned": {"ipvs_host_info": {"unreachable": True}}}
     done, [verdict] = verify(tmp_path, {"director1": dead, "director2": director(2, VIP)}, ipvs_director_vip="external")
     assert (done.status, verdict["passed"]) == (4, True), done.output
+
+
+def test_a_director_reads_its_counters_until_they_explain_its_own_services(tmp_path: Path) -> None:
+    other = {**SERVICE, "name": "other", "address": "198.51.100.101"}
+    directors = {"director1": director(1, VIP), "director2": director(2, "198.51.100.101")}
+    known = {"web": PATTERN["default"]}  # the counters here explain nothing
+    done, dummy = verify(
+        tmp_path, directors, ipvs_director_vip="external", ipvs_services=[SERVICE, other], ipvs_verify=known
+    )
+    assert "RETRYING: [director2]" in done.output
+    assert "RETRYING: [director1]" not in done.output
