@@ -34,8 +34,9 @@ notes:
     whether anybody changed them since. It does not compare the text of rules, which differs between versions of nft.
     Tested with nft 1.0.6.
   - A foreign element (one with a comment or a timeout, a prefix, a range of addresses) and a table that is dormant are
-    changes, shown as C(changed by another hand), and the table is replaced. Of a dormant table nothing is kept, of
-    another one what is not listed is, according to O(purge).
+    changes, shown as C(changed by another hand), and the table is replaced. What is not listed is kept, according to
+    O(purge), but for foreign elements; of a table for which nft prints broken JSON, as 1.0.6 may for one that is
+    dormant, nothing is.
   - Nothing is persistent. The tables are gone after a reboot.
   - Needs root, or C(CAP_NET_ADMIN).
 """

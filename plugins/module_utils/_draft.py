@@ -135,8 +135,10 @@ def set_text(name: str, shape: Shape, elements: Sequence[str]) -> str:
 
 
 def is_own(table: LiveTable) -> bool:
-    """Whether the live table is, but for elements and the places of its chains, as this collection made it."""
-    return _comment(table).startswith(SIGNATURE) and table.untouched and not table.flagged
+    """Whether the live table is as this collection made it, but for elements, the places of its chains and whether it
+    is dormant.
+    """
+    return _comment(table).startswith(SIGNATURE) and table.untouched
 
 
 def has_form(table: LiveTable, wanted: Draft) -> bool:
@@ -145,6 +147,7 @@ def has_form(table: LiveTable, wanted: Draft) -> bool:
     """
     return (
         is_own(table)
+        and not table.flagged
         and _comment(table) == wanted.comment
         and table.objects == wanted.objects
         and sorted(table.chains, key=repr) == sorted(wanted.chains, key=repr)

@@ -214,6 +214,22 @@ def test_what_is_understood_beside_a_foreign_element_is_kept(case: Case, fake_nf
     assert f"table ip {case.table}: changed by another hand" in done["diff"]["before"]
 
 
+@pytest.mark.parametrize(
+    ("purge", "left"),
+    [("none", ["one", "other"]), ("only", ["other"]), ("owned", ["other"])],
+)
+@pytest.mark.parametrize("flag", ["dormant", "dormant-misprinted"])
+def test_a_dormant_table_keeps_its_elements(
+    case: Case, flag: str, purge: str, left: list[str], fake_nft: FakeNft, run: Any
+) -> None:
+    run(case, **{case.option: [getattr(case, name) for name in left], "purge": "owned"})
+    good = copy.deepcopy(fake_nft.tables)
+    run(case, **{case.option: [case.one, case.other], "purge": "owned"})
+    DISARMED[flag](fake_nft.tables[("ip", case.table)])
+    assert run(case, **{case.option: [case.other], "purge": purge})["changed"]
+    assert fake_nft.tables == good
+
+
 def test_the_same_packet_in_two_sets_is_foreign(fake_nft: FakeNft, run: Any) -> None:
     """The rule of the other set comes first and takes it, although the wanted element is there."""
     case, fixed = CASES["snat"], {**CASES["snat"].other, "source": "192.0.2.10"}
