@@ -269,6 +269,7 @@ SERVER_FIELDS = (
     Field("tunnel_port", _values.integer(1, 65535)),
     Field("tunnel_checksum", _values.number_of(TUNNEL_CHECKSUMS, 65535)),
 )
+SERVER_KEY_FIELDS = SERVER_FIELDS[:2]
 ENTRY_FIELDS = SERVICE_FIELDS + LIST_FIELDS
 _good_entry = _values.good_record(ENTRY_FIELDS)
 _good_server = _values.good_record(SERVER_FIELDS)
@@ -605,7 +606,7 @@ def parse_server_of(
 ) -> Optional[tuple[ServiceKey, ServerKey]]:
     """Dicts that name a service and one of its servers -> their keys, or ``None`` with the problems in ``findings``."""
     key = parse_key(service, f"{path}.service", findings)
-    given = _values.record(SERVER_FIELDS, server, f"{path}.server", findings)
+    given = _values.record(SERVER_KEY_FIELDS, server, f"{path}.server", findings)
     if key is None or given is None or "address" not in given:
         return None
     rule = _values.why_not_unicast(given["address"])

@@ -33,8 +33,6 @@ from ._values import Field, show_address
 MAX_FLOWS = 100_000
 TABLES = _draft.tables("l4lb_snat")
 
-SERVER_FIELDS = (Field("address", _values.unicast, required=True), Field("port", _values.integer(0, 65535)))
-
 
 def _nested(value: object) -> object:
     return value

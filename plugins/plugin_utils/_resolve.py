@@ -40,7 +40,7 @@ _FROM_FIELDS = (
 )
 _KEY_PARSERS = {**{field.name: field.parse for field in _model.KEY_FIELDS}, "address": _values.unicast}
 _POOL_FIELDS = (Field("servers", lambda value: value), Field("servers_from", lambda value: value))
-_SERVER_KEY = {field.name: field.parse for field in _model.SERVER_FIELDS if field.name in ("address", "port")}
+_SERVER_KEY = {field.name: field.parse for field in _model.SERVER_KEY_FIELDS}
 
 
 class Inventory(NamedTuple):

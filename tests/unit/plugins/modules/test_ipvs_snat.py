@@ -414,6 +414,11 @@ BAD = {
     "N08-unspecified": (flow(source="0.0.0.0"), r"flows\[0\]\.source: must not be the unspecified address"),
     "N08-everything": (flow(source="0.0.0.0/0"), r"flows\[0\]\.source: must be an IP address without a prefix length"),
     "N09-range": (flow(server={**SERVER, "port": "90-80"}), r"flows\[0\]\.server\.port: must be a decimal integer"),
+    "weight-of-a-server": (flow(server={**SERVER, "weight": 5}), r"flows\[0\]\.server\.weight: unknown key"),
+    "link-local-server": (
+        flow(service={"address": "2001:db8::10", "port": 80}, server={"address": "fe80::11"}),
+        r"^flows\[0\]\.server\.address: must not be a link-local address",
+    ),
     "N10-counter": ({"counter": "x", "flows": [FLOW]}, r"Unsupported parameters.*counter"),
     "N12-snippet": ({"snippet": "x" * 2**20, "flows": [FLOW]}, r"Unsupported parameters.*snippet"),
     "N13-include": ({"include": "/etc/shadow", "flows": [FLOW]}, r"Unsupported parameters.*include"),

@@ -150,6 +150,10 @@ def test_a_server_that_is_not_ready_and_not_listed_makes_no_difference(every_way
         ([{**NOT_READY[0], "host": "web1"}], "not_ready[0].host: unknown key"),
         ([{**NOT_READY[0], "server": {"address": "web1"}}], "not_ready[0].server.address: must be an IP address"),
         ([{**NOT_READY[0], "service": {"port": 443}}], "not_ready[0].service"),
+        (
+            [{**NOT_READY[0], "server": {**NOT_READY[0]["server"], "weight": 5}}],
+            "not_ready[0].server.weight: unknown key",
+        ),
     ],
 )
 def test_bad_servers_that_are_not_ready_are_named(run_main: Any, not_ready: Any, problem: str) -> None:
