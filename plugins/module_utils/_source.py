@@ -51,7 +51,10 @@ def load(path: str, findings: Findings) -> tuple[object, bool]:
     if _COMMANDS.match(text):
         from . import _ipvsadm  # most files are not of this form
 
-        return _ipvsadm.parse(text, "src", findings), True
+        services = _ipvsadm.parse(text, "src", findings)
+        if not services and not findings.problems:
+            raise InvalidInput(str(Finding("src", _EMPTY, path)))
+        return services, True
     if not any(line.strip() and not line.lstrip().startswith("#") for line in text.splitlines()):
         raise InvalidInput(str(Finding("src", _EMPTY, path)))
     try:

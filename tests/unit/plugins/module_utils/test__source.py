@@ -199,7 +199,9 @@ def test_yaml_needs_pyyaml_and_json_does_not(tmp_path: Path, monkeypatch: pytest
         read(tmp_path / "x", YAML)
 
 
-@pytest.mark.parametrize("text", ["", "\n", "  \n\t\n", "# nothing\n", "---\n", "\ufeff"])
+@pytest.mark.parametrize(
+    "text", ["", "\n", "  \n\t\n", "# nothing\n", "---\n", "\ufeff", "ipvsadm\n", "#!/bin/sh\nipvsadm\n"]
+)
 def test_an_empty_file_is_refused_with_what_to_do(tmp_path: Path, text: str) -> None:
     with pytest.raises(InvalidInput, match=r"^src: lists nothing: .*, write \[\] \(got "):
         read(tmp_path / "x", text)
