@@ -24,6 +24,8 @@ MAX_RULES, MAX_VALUES = 5000, 500
 #: A match that nothing is known of, and the rule that such a match makes of what may accept.
 OPAQUE: dict[str, Any] = {"what": "", "op": "==", "values": []}
 UNCERTAIN: dict[str, Any] = {"matches": [OPAQUE], "verdict": "accept", "target": "", "handle": 0}
+#: The element that stands for every value that no other one has.
+ANY = "*"
 #: Statements that neither ask anything of a packet nor end its way.
 SILENT = frozenset(("counter", "log", "mangle", "comment", "notrack", "set", "continue", "ct helper", "flow"))
 VERDICTS = ("accept", "drop", "return", "jump", "goto")
@@ -49,10 +51,7 @@ class Ruleset:
                 self.rules.setdefault(key, []).append(expressions)
                 self.numbered.setdefault(key, []).append((rule.get("handle", 0), expressions))
             elif "set" in item and not _changes(item["set"]):
-                elements = item["set"].get("elem", [])
-                self.sets[_key(item["set"])] = [
-                    one["elem"]["val"] if isinstance(one, Mapping) and "elem" in one else one for one in elements
-                ]
+                self.sets[_key(item["set"])] = item["set"].get("elem", [])
             elif "map" in item:
                 self.maps[_key(item["map"])] = item["map"].get("elem", [])
 
@@ -150,8 +149,11 @@ def _rules(
         elif verdict:
             made.append({"matches": list(matches), **verdict, "handle": handle})
         elif "vmap" in one:
-            for value, way in ruleset.pairs(base, one):
-                asked = _known(ruleset, base, {"match": {"op": "==", "left": one["vmap"].get("key"), "right": value}})
+            pairs = [(_value(key), way) for key, way in ruleset.pairs(base, one)]
+            others = [key for key, dummy in pairs if key != ANY]
+            for key, way in pairs:
+                op, right = ("!=", {"set": others}) if key == ANY else ("==", key)
+                asked = _known(ruleset, base, {"match": {"op": op, "left": one["vmap"].get("key"), "right": right}})
                 made.append({"matches": [*matches, asked], **(_verdict(way) or _NONE), "handle": handle})
         elif "match" in one:
             matches.append(_known(ruleset, base, one))
@@ -195,7 +197,16 @@ def _known(ruleset: Ruleset, base: tuple[str, str, str], expression: Mapping[str
         values = ruleset.sets.get((*base[:2], values[0][1:]))
     if values is None or match["op"] not in ("==", "!=") or len(values) > MAX_VALUES:
         return OPAQUE
+    values = [_value(one) for one in values]
+    if ANY in values:
+        # whatever it is: not one of none
+        return {**match, "op": "!=" if match["op"] == "==" else "==", "values": []}
     return {**match, "values": values}
+
+
+def _value(element: Any) -> Any:
+    """An element without what else it says: a comment, a counter, a timeout."""
+    return element["elem"]["val"] if isinstance(element, Mapping) and "elem" in element else element
 
 
 def _changes(listed: Mapping[str, Any]) -> bool:

@@ -14,6 +14,7 @@ import pytest
 from plugins.filter.backend_plan import backend_plan
 from plugins.filter.director_plan import director_plan
 from plugins.module_utils._ruleset import MAX_RULES, UNCERTAIN, read_firewall
+from plugins.plugin_utils._firewall import Packet, passage
 
 from . import test_backend_plan, test_director_plan
 
@@ -192,6 +193,52 @@ def test_what_a_chain_does_to_a_packet(rules: list[Any], policy: str, verdict: s
     problems, warnings = backend(base(*rules, policy=policy, more=more), port=443)
     assert [verdict in one for one in problems + warnings] == ([True] if verdict != "passes" else [])
     assert bool(problems) == (verdict == "drops")
+
+
+IIFNAME, STATE = {"meta": {"key": "iifname"}}, {"ct": {"key": "state"}}
+DPORT = {"payload": {"protocol": "tcp", "field": "dport"}}
+EXT = {"jump": {"target": "ext"}}
+
+
+def vmap(key: dict[str, Any], *pairs: Any) -> dict[str, Any]:
+    return {"vmap": {"key": key, "data": {"set": [list(pair) for pair in pairs]}}}
+
+
+@pytest.mark.parametrize(
+    ("rule", "way"),
+    [
+        ([vmap(IIFNAME, ("eth0", EXT), ("*", DROP))], "passes"),
+        ([vmap(IIFNAME, ("*", DROP), ("eth0", EXT))], "passes"),
+        ([vmap(IIFNAME, ("eth1", EXT), ("*", DROP))], "drops"),
+        ([vmap(STATE, ("established", ACCEPT), ("related", ACCEPT), ("*", DROP))], "drops"),
+        ([vmap(DPORT, (22, ACCEPT), ("*", DROP))], "drops"),
+        ([vmap(DPORT, ({"range": [79, 81]}, ACCEPT), ("*", DROP))], "passes"),
+        ([vmap(DPORT, ({"elem": {"val": 80, "counter": {}}}, ACCEPT), ({"elem": {"val": "*"}}, DROP))], "passes"),
+        ([{"vmap": {"key": IIFNAME, "data": "@commented"}}], "drops"),
+        ([{"vmap": {"key": IIFNAME, "data": "@counted"}}], "drops"),
+        ([{"vmap": {"key": IIFNAME, "data": "@other"}}], "passes"),
+        ([asks("tcp dport", "@all"), DROP], "drops"),
+        ([asks("udp dport", "@all"), DROP], "passes"),
+        ([asks("tcp dport", "@all", "!="), DROP], "passes"),
+        ([asks("ct state", {"set": [{"elem": {"val": "new", "comment": "x"}}]}), DROP], "drops"),
+    ],
+)
+def test_a_catch_all_takes_what_is_left_and_elements_may_say_more(rule: list[Any], way: str) -> None:
+    where = {"family": "inet", "table": "filter"}
+    said = {"commented": ("eth0", {"comment": "wan"}), "counted": ("eth0", {"counter": {}}), "other": ("eth1", {})}
+    more = (
+        *(
+            {"map": {**where, "name": name, "map": "verdict", "elem": [[{"elem": {"val": value, **extra}}, DROP]]}}
+            for name, (value, extra) in said.items()
+        ),
+        {"set": {**where, "name": "all", "elem": [22, {"elem": {"val": "*", "comment": "rest"}}]}},
+        {"chain": {**where, "name": "ext"}},
+        {"rule": {**where, "chain": "ext", "handle": 3, "expr": [asks("tcp dport", 22), ACCEPT]}},
+    )
+    last = [asks("udp dport", 9), DROP]  # without one that may drop, the chain would not be told of
+    (chain,) = base(rule, last, policy="accept", more=more)
+    packet = Packet(4, "tcp", iif="eth0", target_port=80, state="new")
+    assert passage(chain, packet)[0] == way
 
 
 def test_a_chain_that_never_drops_is_left_out() -> None:
