@@ -511,12 +511,15 @@ def make_server(
     return server
 
 
+def _server_key_breaks(key: ServerKey) -> list[Broken]:
+    """The rules that the identity of a server breaks, whatever its service."""
+    rule = _values.why_not_unicast(key.address)
+    return [("address", rule, _values.show_address(key.address))] if rule else []
+
+
 def _value_breaks(server: Server) -> list[Broken]:
     """The rules that single options of a server break."""
-    broken: list[Broken] = []
-    rule = _values.why_not_unicast(server.key.address)
-    if rule:
-        broken.append(("address", rule, _values.show_address(server.key.address)))
+    broken = _server_key_breaks(server.key)
     if server.forward not in _METHODS:
         broken.append(("forward", f"must be one of {', '.join(FORWARDS)}", str(server.forward)))
     for name, number in (("upper_threshold", server.upper), ("lower_threshold", server.lower)):
@@ -604,15 +607,16 @@ def parse_key(value: object, path: str, findings: Findings) -> Optional[ServiceK
 def parse_server_of(
     service: object, server: object, path: str, findings: Findings
 ) -> Optional[tuple[ServiceKey, ServerKey]]:
-    """Dicts that name a service and one of its servers -> their keys, or ``None`` with the problems in ``findings``."""
+    """Dicts that name a service and one of its servers -> their keys, or ``None`` if they name none; every problem goes
+    to ``findings``.
+    """
     key = parse_key(service, f"{path}.service", findings)
     given = _values.record(SERVER_KEY_FIELDS, server, f"{path}.server", findings)
     if key is None or given is None or "address" not in given:
         return None
-    rule = _values.why_not_unicast(given["address"])
-    if rule:
-        findings.problem(f"{path}.server.address", rule, _values.show_address(given["address"]))
-    return key, make_server_key(key, given)
+    server_key = make_server_key(key, given)
+    _report(_server_key_breaks(server_key), (key, server_key), f"{path}.server", findings)
+    return key, server_key
 
 
 #: Servers of a table that were parsed, by what was written: the same server stands under many services. The bytes of

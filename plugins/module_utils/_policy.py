@@ -144,13 +144,17 @@ _NOT_READY_FIELDS = (Field("service", _nested, required=True), Field("server", _
 
 
 def parse_not_ready(value: object, findings: Findings) -> frozenset[tuple[ServiceKey, ServerKey]]:
-    """The option ``not_ready`` -> the servers that are not to be added; every problem goes to ``findings``."""
+    """The option ``not_ready`` -> the servers that are not to be added; every problem goes to ``findings``, except what
+    a service or a server may not be: nothing is made of a name.
+    """
+    told = len(findings.problems)
     servers = set()
     for i, item in enumerate(_values.records(value, "not_ready", findings, _model.MAX_SERVERS)):
         given = _values.record(_NOT_READY_FIELDS, item, f"not_ready[{i}]", findings)
         if given is not None and len(given) == len(_NOT_READY_FIELDS):
             named = _model.parse_server_of(given["service"], given["server"], f"not_ready[{i}]", findings)
             servers.update([named] if named else [])
+    findings.problems[told:] = [one for one in findings.problems[told:] if one.subject is None]
     return frozenset(servers)
 
 

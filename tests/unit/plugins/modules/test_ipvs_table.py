@@ -143,6 +143,13 @@ def test_a_server_that_is_not_ready_and_not_listed_makes_no_difference(every_way
     every_way(main, {"services": [DNS], "not_ready": NOT_READY}, "", DNS_LINES)
 
 
+def test_a_live_server_that_no_list_may_add_can_be_not_ready(every_way: Any) -> None:
+    service, odd = {"address": "2001:db8::10", "port": 80}, {"address": "fe80::11", "port": 80}
+    before = "-A -t [2001:db8::10]:80 -s wlc\n-a -t [2001:db8::10]:80 -r [fe80::11]:80 -g -w 1\n"
+    params = {"services": [{**service, "servers": [{**odd, "weight": 5}]}]}
+    every_way(main, {**params, "not_ready": [{"service": service, "server": odd}]}, before, before)
+
+
 @pytest.mark.parametrize(
     ("not_ready", "problem"),
     [
