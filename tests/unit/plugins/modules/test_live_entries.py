@@ -137,14 +137,23 @@ def test_an_edit_of_a_live_service_keeps_its_scheduler_without_its_module(run_ma
     assert kernel.services[WEB].scheduler == "none"
 
 
-def test_more_live_entries_than_are_read_are_not_taken_for_the_whole_list(
+def test_live_entries_may_break_rules_in_any_number_of_places(
     run_main: Any, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the list breaks off, what is left out of it must not look unlisted."""
     monkeypatch.setattr(_model, "MAX_PROBLEMS", 2)
     servers = [f"-a -t 192.0.2.{last}:80 -r 198.51.100.11:8080 -g -w 1" for last in range(1, 5)]
     kernel.restore("\n".join(f"-A -t 192.0.2.{last}:80 -s rr\n{line}" for last, line in enumerate(servers, 1)))
     listed = run_main(info, {})["services"]
     result = run_main(table, {"services": listed, "purge": "all"})
-    assert result["msg"] == "services: breaks rules in 2 places; the rest is not read"
+    assert (result["failed"], result.get("operations")) == (False, []), result
+    assert len(result["warnings"]) == 4
+
+
+def test_a_list_is_not_read_on_where_too_much_in_it_is_no_entry(
+    run_main: Any, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_model, "MAX_PROBLEMS", 2)
+    result = run_main(table, {"services": [{**KEY, "port": number, "prot": "tcp"} for number in range(1, 6)]})
+    assert len(result["problems"]) == 3
+    assert result["problems"][2] == "services: breaks rules in 2 places; the rest is not read"
     assert kernel.writes == []
