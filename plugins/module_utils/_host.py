@@ -68,8 +68,7 @@ def host_info(task: Task) -> dict[str, Any]:
     modules = kernel_modules()
     # asking would load nf_tables
     readable = modules.get("nf_tables") == "loaded" and shutil.which("nft")
-    listing = _ruleset(task) if readable else {}
-    tables = {item["table"]["name"] for item in listing.get("nftables", []) if "table" in item}
+    tables, listing = _ruleset(task) if readable else (set(), {})
     families = {family: option for family, option in FAMILY_OPTIONS.items() if family == "ipv4" or not ipv6_disabled()}
     return {
         "changed": False,
@@ -114,28 +113,39 @@ def _json(task: Task, argv: list[str]) -> Any:
     return json.loads(output or "{}")
 
 
-def _ruleset(task: Task) -> dict[str, Any]:
-    """What ``nft -j list ruleset`` lists, without the tables that are dormant: their chains are on no hook. nft 1.0.6
-    prints broken JSON where there is one; then each table is listed by itself.
+def _ruleset(task: Task) -> tuple[set[str], dict[str, Any]]:
+    """The names of all tables, and what ``nft -j list ruleset`` lists without those that are dormant: their chains are
+    on no hook. nft 1.0.6 may print broken JSON where there is one; then each table is listed by itself.
     """
     try:
         items = _json(task, ["nft", "-j", "list", "ruleset"]).get("nftables", [])
+        names = {item["table"]["name"] for item in items if "table" in item}
     except ValueError:
         items = []
-        for name in sorted(_nft.tables(task)):
+        present = sorted(_nft.tables(task))
+        names = {table.name for table in present}
+        for table in present:
             with contextlib.suppress(ValueError):
-                items += _json(task, ["nft", "-j", "list", "table", *name])["nftables"]
+                items += _json(task, ["nft", "-j", "list", "table", *table])["nftables"]
     dormant = {
         (item["table"]["family"], item["table"]["name"])
         for item in items
-        if "table" in item and "dormant" in item["table"].get("flags", ())
+        if "table" in item and _is_dormant(item["table"])
     }
     awake = [
         item
         for item in items
         if not any((part.get("family"), part.get("table", part.get("name"))) in dormant for part in item.values())
     ]
-    return {"nftables": awake}
+    return names, {"nftables": awake}
+
+
+def _is_dormant(table: Mapping[str, Any]) -> bool:
+    """Whether a table has a flag that is none of the others: nft 1.0.6 prints memory that it has freed for the word.
+    A single flag is text from nft 1.1.1 on.
+    """
+    flags = table.get("flags", [])
+    return not {"owner", "persist"}.issuperset([flags] if isinstance(flags, str) else flags)
 
 
 def kernel_modules() -> dict[str, str]:

@@ -101,7 +101,7 @@ routes:
   type: list
   elements: dict
 tables:
-  description: The names of the nftables tables of this collection.
+  description: The names of the nftables tables of this collection, also of those that are dormant.
   returned: success
   type: list
   elements: str

@@ -238,22 +238,32 @@ def test_nft_is_not_asked_where_it_would_load_its_module(read: Callable[..., dic
     assert (found["failed"], found["tools"]["nft"], found["firewall"]) == (False, True, [])
 
 
-@pytest.mark.parametrize("flags", ["dormant", ["dormant"]])
+# nft 1.0.6 prints what happens to be in memory
+@pytest.mark.parametrize("flags", ["dormant", ["dormant"], ["dormant", "owner"], "aaa", ["aaa"]])
 def test_a_dormant_table_forwards_nothing(read: Callable[..., dict[str, Any]], flags: object) -> None:
     tables = [{"table": {"family": "ip", "name": name, **more}} for name, more in (("a", {"flags": flags}), ("b", {}))]
     chains = [chain("a", "FORWARD", **FORWARD), chain("b", "FORWARD", **FORWARD)]
     assert [one["table"] for one in read(ruleset=[*tables, *chains])["firewall"]] == ["ip b"]
 
 
+@pytest.mark.parametrize("flags", ["owner", ["owner", "persist"], []])
+def test_a_table_with_another_flag_is_at_work(read: Callable[..., dict[str, Any]], flags: object) -> None:
+    table = {"table": {"family": "ip", "name": "a", "flags": flags}}
+    assert [one["table"] for one in read(ruleset=[table, chain("a", "FORWARD", **FORWARD)])["firewall"]] == ["ip a"]
+
+
 def test_a_dormant_table_for_which_nft_prints_no_json(read: Callable[..., dict[str, Any]]) -> None:
     """nft 1.0.6, Debian 12."""
-    broken = '{"nftables": [{"metainfo": {"version": "1.0.6"}}, {"table": {"family": "ip", "name": "a", "flags": \n'
+    broken = (
+        '{"nftables": [{"metainfo": {"version": "1.0.6"}}, {"table": {"family": "ip", "name": "l4lb_snat", "flags": \n'
+    )
     outputs = {
-        "nft list tables": "table ip a\ntable ip b\n",
+        "nft list tables": "table ip l4lb_snat\ntable ip b\n",
         "nft -j list table ip b": json.dumps({"nftables": [chain("b", "FORWARD", **FORWARD)]}),
-        **dict.fromkeys(("nft -j list ruleset", "nft -j list tables", "nft -j list table ip a"), broken),
+        **dict.fromkeys(("nft -j list ruleset", "nft -j list tables", "nft -j list table ip l4lb_snat"), broken),
     }
-    assert [one["table"] for one in read(ruleset=[], **outputs)["firewall"]] == ["ip b"]
+    found = read(ruleset=[], **outputs)
+    assert ([one["table"] for one in found["firewall"]], found["tables"]) == (["ip b"], ["l4lb_snat"])
 
 
 def test_a_command_that_fails_fails_the_task(
@@ -359,8 +369,9 @@ def test_chains_that_jump_in_a_circle_end(read: Callable[..., dict[str, Any]]) -
     assert read(ruleset=[chain("nat", "a", **POSTROUTING), *circle])["source_nat"] == []
 
 
-def test_our_own_tables_are_left_out(read: Callable[..., dict[str, Any]]) -> None:
-    table = {"table": {"family": "ip", "name": "l4lb_snat", "handle": 1}}
+@pytest.mark.parametrize("more", [{}, {"flags": "dormant"}], ids=str)
+def test_our_own_tables_are_left_out(read: Callable[..., dict[str, Any]], more: dict[str, str]) -> None:
+    table = {"table": {"family": "ip", "name": "l4lb_snat", "handle": 1, **more}}
     ours = [table, chain("l4lb_snat", "out", **POSTROUTING), rule("l4lb_snat", "out", {"masquerade": None})]
     found = read(ruleset=ours)
     assert (found["source_nat"], found["tables"]) == ([], ["l4lb_snat"])
