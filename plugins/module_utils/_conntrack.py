@@ -38,7 +38,7 @@ def forget_untranslated(task: Task, services: Collection[ServiceKey]) -> int:
     """
     if task.check_mode and not _kernel.module_loaded(NETLINK):
         # asking would load it, and what it needs
-        if services and _kernel.module_loaded("nf_conntrack"):
+        if any(not one.fwmark for one in services) and _kernel.module_loaded("nf_conntrack"):
             task.warn(f"check mode does not load {NETLINK}, so the connections to forget are not counted")
         return 0
     action = "-L" if task.check_mode else "-D"

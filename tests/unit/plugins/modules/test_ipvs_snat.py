@@ -518,6 +518,14 @@ def test_check_mode_loads_nothing_to_count_connections(
     assert conntrack.calls == 1  # for its version, which loads nothing
 
 
+def test_check_mode_says_nothing_of_marks_whose_connections_are_never_forgotten(
+    nft: FakeNft, run: Any, conntrack: FakeConntrack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_kernel, "module_loaded", lambda name: name != "nf_conntrack_netlink")
+    flows = [{"service": {"fwmark": 7, "family": "ipv4"}, "server": {"address": "198.51.100.11"}}]
+    assert run(check=True, flows=flows, forget_untranslated=True)["warnings"] == []
+
+
 def test_connections_that_end_meanwhile_hold_nobody_up(nft: FakeNft, run: Any, conntrack: FakeConntrack) -> None:
     conntrack.connections = [Connection("tcp 192.0.2.10 443", "192.0.2.10") for dummy in range(5)]
     conntrack.ending = 2
