@@ -27,8 +27,8 @@ options:
   hostvars:
     description:
       - The variables of all hosts, C(hostvars). C(__ipvs_site_claim) is what P(l4lb.ipvs.director_claim#filter)
-        returned for a director, and C(__ipvs_site_reading) the result of M(l4lb.ipvs.ipvs_host_info) there. Without
-        the first a director is left out; without the second it is taken to have no VIP.
+        returned for a director, and C(__ipvs_director_host) the result of M(l4lb.ipvs.ipvs_host_info) there. Without
+        the first a director is left out. Without the second it stops its pair, unless it is the only director.
     type: dict
     required: true
   waves:
@@ -50,8 +50,8 @@ RETURN = r"""
 _value:
   description:
     - The steps, in order. Each has C(build), a dict from each director of the step to the directors of its pair that
-      must be done before; C(release), a dict from directors to the VIPs that they must remove first, as
-      M(l4lb.ipvs.ipvs_vip) takes them; and C(earlier), the directors of the waves before.
+      must be done before; C(release), a dict from directors to the VIPs that they must remove first, each a dict of the
+      C(taker) and C(vips), as M(l4lb.ipvs.ipvs_vip) takes them; and C(earlier), the directors of the waves before.
   type: list
   elements: dict
 """

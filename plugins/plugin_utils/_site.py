@@ -27,9 +27,9 @@ from ._vip_words import EXTERNAL, HOLD, STANDBY, words, words_of_vips
 #: How many pairs are built at once: one to learn from, then a quarter of them, then the rest.
 WAVES = (1, "25%", "100%")
 #: The facts that the playbook ``site`` records of a host.
-CLAIM, READING = "__ipvs_site_claim", "__ipvs_site_reading"
+CLAIM, READING = "__ipvs_site_claim", "__ipvs_director_host"
 FAILED, SKIPPED = "__ipvs_site_failed", "__ipvs_site_skipped"
-NOT_READY = "__ipvs_site_not_ready"
+DONE, KEPT, NOT_READY = "__ipvs_site_done", "__ipvs_site_kept", "__ipvs_site_not_ready"
 #: The results that the roles register, by what each is about.
 CHANGES = {
     "__ipvs_director_modules": "kernel modules",
@@ -37,11 +37,11 @@ CHANGES = {
     "__ipvs_director_marked": "firewall marks",
     "__ipvs_director_snat": "source NAT",
     "__ipvs_director_table": "table",
-    "__ipvs_director_placed": "VIPs",
+    "__ipvs_director_added_vips": "VIPs",
     "__ipvs_backend_tunnels": "tunnels",
     "__ipvs_backend_set": "sysctls",
     "__ipvs_backend_clamped": "MSS clamps",
-    "__ipvs_backend_placed": "VIPs",
+    "__ipvs_backend_added_vips": "VIPs",
     "__ipvs_backend_marked": "connection marks",
     "__ipvs_backend_routed": "return routes",
 }
@@ -98,14 +98,17 @@ def steps(
     """The steps of building the directors, in order; what is in one step may happen at once.
 
     :param claims: what :func:`claim` returned, by director
-    :param hosts: what ``ipvs_host_info`` returned, by director; one that was not read is taken to hold no VIP
+    :param hosts: what ``ipvs_host_info`` returned, by director. Where there are several, one that was not read stops
+        its pair.
     :param waves: the size of each wave, in pairs or as a percentage of all pairs; the last repeats
     :returns: dicts with ``build`` (director -> the directors of its pair that must be done before), ``release``
-        (director -> VIPs to remove first, as ``ipvs_vip`` takes them) and ``earlier`` (the directors of earlier waves)
+        (director -> dicts of the ``taker`` and the ``vips`` to remove for it, as ``ipvs_vip`` takes them) and
+        ``earlier`` (the directors of earlier waves)
     :raises InvalidInput: ``waves`` breaks a rule
     """
     claimed = {name: Claim(*(frozenset(one[field]) for field in Claim._fields)) for name, one in claims.items()}
     live = {name: _live_vips(hosts.get(name, {})) for name in claimed}
+    lost = {name for name in claimed if "interfaces" not in hosts.get(name, {})} if len(claimed) > 1 else set()
     moves = _moves(claimed, live)
     pairs = _pairs(claimed, moves)
     planned: list[dict[str, Any]] = []
@@ -116,10 +119,12 @@ def steps(
             step: dict[str, Any] = {"build": {}, "release": {}, "earlier": list(earlier)}
             for pair in ordered:
                 if place < len(pair):
-                    step["build"][pair[place]] = pair[:place]
+                    taker = pair[place]
+                    step["build"][taker] = [name for name in pair if name in {*pair[:place], *lost} - {taker}]
                     for loser in pair[place + 1 :]:
-                        if (loser, pair[place]) in moves:
-                            step["release"].setdefault(loser, []).extend(moves[loser, pair[place]])
+                        if (loser, taker) in moves:
+                            released = {"taker": taker, "vips": moves[loser, taker]}
+                            step["release"].setdefault(loser, []).append(released)
             planned.append(step)
         earlier += [name for pair in ordered for name in pair]
     return planned
@@ -134,6 +139,11 @@ def not_ready_servers(
     :param names: the hosts that are not ready
     :raises InvalidInput: the services break a rule
     """
+    findings = Findings()
+    for i, name in enumerate(names):
+        if name not in inventory.hostvars:
+            findings.problem(f"ipvs_director_not_ready[{i}]", "is not a host of the inventory", name)
+    findings.raise_problems()
     resolved = resolve(services, inventory, director)
     addresses = addresses_of(names, resolved, inventory)
     return [
@@ -279,29 +289,37 @@ def report(names: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], aliv
     lines: list[str] = []
     for name in names:
         known = hostvars[name]
-        state = "done"
+        parts = ["done", *_facts(known)]
         if FAILED in known:
-            state = f"failed: {known[FAILED]}"
+            parts = [f"failed: {known[FAILED]}"]
         elif SKIPPED in known:
-            state = f"skipped, because {known[SKIPPED]}"
+            parts = [f"skipped, because {known[SKIPPED]}"]
         elif name not in alive:
-            state = "not done: unreachable, or stopped by the failure of another host"
-        lines += [f"{name}: {'; '.join([state, *_facts(known)])}", *(f"  warning: {one}" for one in _warnings(known))]
+            parts = ["not done: unreachable, or stopped by the failure of another host"]
+        lines += [f"{name}: {'; '.join(parts)}", *(f"  warning: {one}" for one in _warnings(known))]
     return lines
 
 
 def _facts(known: Mapping[str, Any]) -> Iterator[str]:
     services = known.get("__ipvs_director_services")
-    if services is not None:
-        yield f"{len(services)} services with {sum(len(one['servers']) for one in services)} servers"
-    if "__ipvs_backend_plan" in known:
-        yield f"server of {len(known['__ipvs_backend_plan']['services'])} services"
+    if services is not None and DONE in known:
+        servers = sum(len(one["servers"]) for one in services)
+        yield f"{_counted(len(services), 'service')} with {_counted(servers, 'server')}"
+    plan = known.get("__ipvs_backend_plan", {})
+    if "services" in plan:
+        yield f"server of {_counted(len(plan['services']), 'service')}"
     changed = [what for result, what in CHANGES.items() if known.get(result, {}).get("changed")]
     if changed:
         yield f"changed: {', '.join(dict.fromkeys(changed))}"
-    held = known.get("__ipvs_director_table", {}).get("not_added", ())
-    if held:
-        yield f"not added, because {', '.join(known[NOT_READY])} is not ready: {', '.join(held)}"
+    held_back = known.get("__ipvs_director_table", {}).get("not_added", ())
+    if held_back:
+        yield f"not added, because {', '.join(known.get(NOT_READY, ()))} is not ready: {', '.join(held_back)}"
+    if known.get(KEPT):
+        yield f"nothing is removed, because {', '.join(known[KEPT])} is not done"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _warnings(known: Mapping[str, Any]) -> Iterator[str]:

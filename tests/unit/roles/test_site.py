@@ -83,8 +83,8 @@ def test_everything_is_built_and_reported(tmp_path: Path) -> None:
     done = site(tmp_path, {"director1": director(1)}, {"backend1": backend(11), "backend2": backend(12)})
     assert done.status == 0, done.output
     assert (built(done), not_ready(done)) == (["director1"], {"director1": []})
-    assert "director1: done; 1 services with 2 servers" in done.output
-    assert "backend1: done; server of 1 services" in done.output
+    assert "director1: done; 1 service with 2 servers" in done.output
+    assert "backend1: done; server of 1 service" in done.output
 
 
 @pytest.mark.parametrize(("fault", "status"), [(UNREACHABLE, 4), (FAILED, 2)])
@@ -141,7 +141,7 @@ def test_an_unreachable_director_stops_its_own_pair_alone(tmp_path: Path) -> Non
     for line in (
         "director1: skipped, because director2 is not done",
         "director2: not done: unreachable",
-        "director3: done; 1 services with 1 servers",
+        "director3: done; 1 service with 1 server",
     ):
         assert line in done.output
 
@@ -170,3 +170,59 @@ def test_a_vip_that_moves_between_pairs_is_released_right_before_it_is_taken(tmp
     assert built(done).index("director1") < built(done).index("director3")
     [released] = [call["parameters"]["vips"] for call in done.calls if call["parameters"].get("state") == "absent"]
     assert released == [{"address": "198.51.100.100", "prefix": 32, "interface": "eth0"}]
+
+
+LACKING = {"ipvs_host_info": {**host_info("198.51.100.1/24"), "modules": {}}}
+
+
+@pytest.mark.parametrize("fault", [UNREACHABLE, LACKING], ids=["unreachable", "refused"])
+def test_no_vip_is_released_to_a_director_that_is_not_built(tmp_path: Path, fault: dict[str, Any]) -> None:
+    directors = four(director1={"canned": fault})
+    directors["director3"]["canned"]["ipvs_host_info"] = host_info("198.51.100.3/24", "198.51.100.100/32")
+    done = site(tmp_path, directors, {"backend1": backend(11)}, ipvs_services=PAIRED)
+    assert done.status in (2, 4), done.output
+    assert [call for call in done.calls if call["parameters"].get("state") == "absent"] == []
+
+
+def test_a_failed_release_is_reported_by_its_reason(tmp_path: Path) -> None:
+    directors = four()
+    directors["director3"]["canned"]["ipvs_host_info"] = host_info("198.51.100.3/24", "198.51.100.100/32")
+    directors["director3"]["canned"]["ipvs_vip"] = {"failed": True, "msg": "refused"}
+    done = site(tmp_path, directors, {"backend1": backend(11)}, ipvs_services=PAIRED)
+    assert "director3: failed: Release VIPs that another director takes over: refused" in done.output
+
+
+def test_a_backend_that_leaves_keeps_everything_until_its_directors_are_done(tmp_path: Path) -> None:
+    """Whatever patterns choose the hosts, all of them are in the report."""
+    broken = director(1)
+    broken["canned"]["ipvs_table"] = {"failed": True, "msg": "refused"}
+    backends = {"backend1": backend(11), "backend2": {**backend(12), "ipvs_backend_state": "absent"}}
+    patterns = ("-e", "ipvs_backend_hosts=all:!ipvs_directors")
+    done = site(tmp_path, {"director1": broken}, backends, *patterns)
+    assert done.status == 2, done.output
+    assert "backend2" not in [call["host"] for call in done.calls if call["module"] == "ipvs_vip"]
+    for line in (
+        "director1: failed: Run | Build the table: refused",
+        "nothing is removed, because director1 is not done",
+    ):
+        assert line in done.output
+
+
+def test_a_limit_and_invalid_input_of_a_backend_leave_the_rest_to_be_done(tmp_path: Path) -> None:
+    backends = {"backend1": {**backend(11), "ipvs_backend_sysctls": {"net.ipv4.conf.all.arp_ignore": "one"}}}
+    directors = {"director1": director(1), "director2": director(2, ipvs_director_vip="standby")}
+    done = site(tmp_path, directors, backends, "--limit", "!director1")
+    assert (done.status, built(done)) == (2, ["director2"]), done.output
+    assert "backend1: failed: " in done.output
+
+
+def test_what_a_director_is_told_itself_is_not_ready_either(tmp_path: Path) -> None:
+    backends = {"backend1": backend(11), "backend2": backend(12)}
+    done = site(tmp_path, {"director1": director(1, ipvs_director_not_ready=["backend2"])}, backends)
+    assert not_ready(done) == {"director1": ["198.51.100.12"]}, done.output
+
+
+def test_a_misspelt_word_is_refused_before_anything(tmp_path: Path) -> None:
+    done = site(tmp_path, {"director1": director(1)}, {"backend1": backend(11)}, "-e", "ipvs_site_not_ready=halt")
+    assert (done.status, done.calls) == (2, []), done.output
+    assert "ipvs_site_not_ready: must be one of skip, stop (got halt)" in done.output

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -34,3 +36,12 @@ def test_a_host_that_did_not_run_the_role_counts_as_not_present(tmp_path: Path, 
     command = [sys.executable, "-m", "ansible", "playbook", "-i", "first,second", "play.json"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("role", ["director", "backend"])
+def test_no_result_hides_a_variable_of_the_role(role: str) -> None:
+    """A registered name stays for the rest of the run, and wins over the role's variable in a second one."""
+    home = ROOT / "roles" / f"ipvs_{role}"
+    variables = {*yaml.safe_load((home / "vars" / "main.yml").read_text())}
+    tasks = "".join(path.read_text() for path in (home / "tasks").glob("*.yml"))
+    assert variables & {*re.findall(r"^ +register: (\w+)$", tasks, re.MULTILINE)} == set()

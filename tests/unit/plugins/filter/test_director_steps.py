@@ -16,7 +16,7 @@ from tests.unit.roles.canned import host_info
 def host(*vips: str, holds: bool = True, external: bool = False, live: tuple[str, ...] = ()) -> dict[str, Any]:
     claim = {"vips": vips, "holds": vips if holds and not external else (), "external": vips if external else ()}
     reading = host_info("198.51.100.1/24", *(f"{vip}/32" for vip in live))
-    return {"__ipvs_site_claim": claim, "__ipvs_site_reading": reading}
+    return {"__ipvs_site_claim": claim, "__ipvs_director_host": reading}
 
 
 def order(hostvars: dict[str, Any], waves: object = "100%") -> list[list[str]]:
@@ -72,7 +72,8 @@ def test_who_takes_a_vip_of_another_pair_comes_before_who_loses_it(names: tuple[
     known = {"old": host("192.0.2.8", live=("192.0.2.9", "192.0.2.8")), "new": host("192.0.2.9")}
     steps = director_steps(names, known, "100%")
     assert [list(step["build"]) for step in steps] == [["new"], ["old"]]
-    assert steps[0]["release"] == {"old": [{"address": "192.0.2.9", "prefix": 32, "interface": "eth0"}]}
+    moved = [{"address": "192.0.2.9", "prefix": 32, "interface": "eth0"}]
+    assert steps[0]["release"] == {"old": [{"taker": "new", "vips": moved}]}
     assert steps[1]["release"] == {}
 
 
@@ -86,9 +87,21 @@ def test_two_directors_that_swap_vips_release_right_before_each_is_taken() -> No
     assert (list(second["build"]), second["release"]) == (["b"], {})  # by then a has released it by itself
 
 
+def test_a_director_that_was_not_read_stops_all_of_its_pair_and_no_other() -> None:
+    hosts = pairs(2)
+    del hosts["a0"]["__ipvs_director_host"]
+    built = {name: before for step in director_steps(list(hosts), hosts, 1) for name, before in step["build"].items()}
+    assert built == {"b0": ["a0"], "a0": ["b0"], "b1": [], "a1": ["b1"]}
+
+
+def test_a_single_director_need_not_be_read() -> None:
+    hosts = {"a": {"__ipvs_site_claim": host("192.0.2.1")["__ipvs_site_claim"]}}
+    assert [step["build"] for step in director_steps(list(hosts), hosts, 1)] == [{"a": []}]
+
+
 def test_vips_on_the_loopback_of_a_director_that_is_a_backend_too_are_left_alone() -> None:
     known = {"a": host("192.0.2.1"), "b": host("192.0.2.2")}
-    known["b"]["__ipvs_site_reading"] = host_info("198.51.100.2/24", vips=["192.0.2.1/32"])
+    known["b"]["__ipvs_director_host"] = host_info("198.51.100.2/24", vips=["192.0.2.1/32"])
     assert all(step["release"] == {} for step in director_steps(list(known), known, 1))
 
 
