@@ -88,13 +88,13 @@ needs: "{{ plain | l4lb.ipvs.director_plan(flows=flows, host=host) }}"
 RETURN = r"""
 _value:
   description:
-    - C(modules) in the order to load them, C(missing_modules) that are not loaded, C(dummies), the
-      dummy devices to make for VIPs, and C(stale_dummies), those of earlier runs that no VIP needs, as
-      M(l4lb.ipvs.ipvs_tunnel) takes them, C(sysctls), C(tracks), whether IPVS is to track connections or does already,
-      C(vips), those to hold, as M(l4lb.ipvs.ipvs_vip) takes them, C(standby_vips), those to let go of, since the host
-      has them and stands by for them, C(vip_addresses), the addresses of all services, C(reroutable), those of the
-      servers on its networks that may go from V(nat) or V(tun) to V(dr) or back, C(problems) and C(warnings), one
-      sentence each.
+    - C(modules) in the order to load them, C(missing_modules) that are not loaded, C(dummies), the dummy devices to
+      make for VIPs, C(removable_dummies), those of earlier runs without an address that stays, and C(stale_dummies),
+      those among them that no VIP needs, all as M(l4lb.ipvs.ipvs_tunnel) takes them, C(sysctls), C(tracks), whether
+      IPVS is to track connections or does already, C(vips), those to hold, as M(l4lb.ipvs.ipvs_vip) takes them,
+      C(standby_vips), those to let go of, since the host has them and stands by for them, C(vip_addresses), the
+      addresses of all services, C(reroutable), those of the servers on its networks that may go from V(nat) or V(tun)
+      to V(dr) or back, C(problems) and C(warnings), one sentence each.
   type: dict
 """
 

@@ -79,7 +79,8 @@ def director_plan(
     says which VIPs it holds (``_vip_words``) and ``vip_interface`` where (``_vip_places``), and ``names`` are those of
     services that other directors carry.
     -> ``modules`` (kernel modules, in the order to load them), ``missing_modules`` (those not loaded), ``dummies`` (to
-    make for VIPs) and ``stale_dummies``, both as ``ipvs_tunnel`` takes them, ``sysctls`` (key to value; ``sysctls`` of
+    make for VIPs), ``removable_dummies`` (of earlier runs, with no address that stays) and those among them that are
+    ``stale_dummies``, all as ``ipvs_tunnel`` takes them, ``sysctls`` (key to value; ``sysctls`` of
     the caller win), ``tracks`` (whether IPVS is to track connections, or does already), ``vips`` to hold (address,
     prefix, interface), ``standby_vips`` (those that the host has and stands by for), ``vip_addresses`` (of all
     services), ``reroutable`` (addresses of servers that may go from NAT or tunnel to DR or back, neighbours all of
@@ -100,6 +101,7 @@ def director_plan(
     vips = _vips(words, interfaces, places, vip_prefix, findings)
     findings.raise_problems()
     dummies = _dummies(words, vips, host)
+    removable = _removable_dummies(words, host)
     here = {(one.interface, one.address) for one in interfaces}
     modules = _modules(table, flows)
     dangers = _dangers(table, marked, flows, host, interfaces, modules, connection)
@@ -117,7 +119,8 @@ def director_plan(
     return {
         "modules": modules,
         "dummies": dummies,
-        "stale_dummies": _stale_dummies(words, vips, host),
+        "removable_dummies": removable,
+        "stale_dummies": [one for one in removable if one["name"] not in {vip["interface"] for vip in vips.values()}],
         "missing_modules": [name for name in modules if host["modules"].get(name) != "loaded"],
         "sysctls": values,
         "tracks": tracks,
@@ -252,14 +255,11 @@ def _own_dummies(host: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [one for one in host["interfaces"] if one["kind"] == DUMMY and _tunnels.is_ours(one)]
 
 
-def _stale_dummies(
-    words: Mapping[bytes, str], vips: Mapping[bytes, Mapping[str, Any]], host: Mapping[str, Any]
-) -> list[dict[str, str]]:
-    """The dummies of earlier runs that have no VIP to keep. One with a quiet address is a backend's."""
-    used = {vip["interface"] for vip in vips.values()}
+def _removable_dummies(words: Mapping[bytes, str], host: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The dummies of earlier runs without an address that stays: a quiet one is a backend's."""
     left = {ip(address) for address, word in words.items() if word == EXTERNAL}
     kept = {one.interface for one in networks(host["interfaces"]) if one.quiet or one.address in left}
-    return [{"name": one["name"]} for one in _own_dummies(host) if one["name"] not in used | kept]
+    return [{"name": one["name"]} for one in _own_dummies(host) if one["name"] not in kept]
 
 
 def _devices(vips: Mapping[bytes, Mapping[str, Any]], host: Mapping[str, Any]) -> set[str]:

@@ -201,6 +201,7 @@ def test_a_device_that_is_there_is_ours_only_by_its_mark(device: dict[str, Any],
 def test_a_dummy_that_no_vip_needs_is_stale(vip: str, device: dict[str, Any], stale: bool) -> None:
     found = plan(WEB, vip=vip, vip_interface="eth0", host=with_interfaces(device))
     assert found["stale_dummies"] == ([{"name": "old"}] if stale else [])
+    assert ({"name": "old"} in found["removable_dummies"]) is stale
 
 
 @pytest.mark.parametrize("place", ["lo", "vips", "foreign"])
