@@ -101,13 +101,15 @@ def show_names(names: Collection[object]) -> str:
 
 class Finding(NamedTuple):
     """One broken rule: where, which, and the value (``None`` where the value is what is missing). ``subject`` names the
-    object of the table that breaks it, if the rule is about what an object is and not about how it was written.
+    object of the table that breaks it, if the rule is about what an object is and not about how it was written; logic
+    knows such a rule by its ``rule_id``.
     """
 
     path: str
     rule: str
     value: Optional[object] = None
     subject: Optional[object] = None
+    rule_id: Optional[str] = None
 
     def __str__(self) -> str:
         told = f"{self.path}: {self.rule}"

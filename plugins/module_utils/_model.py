@@ -312,15 +312,25 @@ def make_key(
     return ServiceKey(0, family, given.get("protocol", PROTOCOLS["tcp"]), address, given["port"])
 
 
-#: A rule that an object breaks: the option, the rule and the value.
-Broken = tuple[str, str, object]
+_CROWD = "mh_slots"  # the rule whose value is a count
+
+
+class Broken(NamedTuple):
+    """A rule that an object breaks: what logic knows it by, the option, the words, and the value."""
+
+    rule_id: str
+    option: str
+    rule: str
+    value: Any
+
+
 #: What names an object of a table: its service, and a server of it if it is one.
 Subject = tuple[ServiceKey, Optional[ServerKey]]
 
 
 def _report(broken: Iterable[Broken], subject: Subject, path: str, findings: Findings) -> None:
-    for name, rule, value in broken:
-        findings.problems.append(Finding(_at(path, name), rule, value, subject))
+    for rule_id, option, rule, value in broken:
+        findings.problems.append(Finding(_at(path, option), rule, value, subject, rule_id))
 
 
 def settle(findings: Findings, live: Table) -> None:
@@ -329,22 +339,28 @@ def settle(findings: Findings, live: Table) -> None:
     """
     problems, findings.problems = findings.problems, []
     for one in problems:
-        if one.subject is not None and (one.rule, one.value) in _live_rules(one.subject, live):
+        if one.subject is not None and any(_excuses(broken, one) for broken in _live_breaks(one.subject, live)):
             findings.warning(one.path, f"{one.rule}; kept, because it is live", one.value)
         else:
             findings.problems.append(one)
 
 
-def _live_rules(subject: Any, live: Table) -> list[tuple[str, object]]:
+def _excuses(broken: Broken, problem: Finding) -> bool:
+    """Whether what is live breaks the same rule with the same value; of a crowd, with as many or more."""
+    if broken.rule_id != problem.rule_id:
+        return False
+    return bool(broken.value >= problem.value if broken.rule_id == _CROWD else broken.value == problem.value)
+
+
+def _live_breaks(subject: Any, live: Table) -> list[Broken]:
     key, server_key = subject
     entry = live.get(key)
-    broken: list[Broken] = []
     if entry and server_key is None:
-        broken = _service_breaks(entry.service) + _crowd_breaks(entry.service, entry.servers)
-    elif entry and server_key in entry.servers:
+        return _service_breaks(entry.service) + _crowd_breaks(entry.service, entry.servers)
+    if entry and server_key in entry.servers:
         server = entry.servers[server_key]
-        broken = _server_breaks(server) + _place_breaks(key, server)
-    return [(rule, value) for dummy, rule, value in broken]
+        return _server_breaks(server) + _place_breaks(key, server)
+    return []
 
 
 def _key_breaks(key: ServiceKey) -> list[Broken]:
@@ -354,9 +370,10 @@ def _key_breaks(key: ServiceKey) -> list[Broken]:
     broken: list[Broken] = []
     rule = _values.why_not_unicast(key.address)
     if rule:
-        broken.append(("address", rule, _values.show_address(key.address)))
+        broken.append(Broken("key_address", "address", rule, _values.show_address(key.address)))
     if key.protocol not in _PROTOCOL_OPTIONS:
-        broken.append(("protocol", f"must be one of {', '.join(PROTOCOLS)}", str(key.protocol)))
+        rule = f"must be one of {', '.join(PROTOCOLS)}"
+        broken.append(Broken("key_protocol", "protocol", rule, str(key.protocol)))
     return broken
 
 
@@ -365,14 +382,18 @@ def _option_breaks(service: Service) -> list[Broken]:
     dummy, scheduler, flags, timeout, dummy_netmask, engine = service
     broken: list[Broken] = []
     if scheduler not in SCHEDULERS:
-        broken.append(("scheduler", f"{_UNKNOWN_SCHEDULER} {', '.join(SCHEDULERS)}", scheduler))
+        rule = f"{_UNKNOWN_SCHEDULER} {', '.join(SCHEDULERS)}"
+        broken.append(Broken("scheduler", "scheduler", rule, scheduler))
     if flags > _KNOWN_FLAGS:
         rule = f"must be one of {', '.join(FLAG_WORDS)}"
-        broken += [("scheduler_flags", rule, word) for word, bit in UNKNOWN_FLAGS.items() if flags & bit]
+        unknown = [word for word, bit in UNKNOWN_FLAGS.items() if flags & bit]
+        broken += [Broken("scheduler_flags", "scheduler_flags", rule, word) for word in unknown]
     if timeout > MAX_PERSISTENCE:
-        broken.append(("persistence_timeout", f"must be an integer 0..{MAX_PERSISTENCE}", timeout))
+        rule = f"must be an integer 0..{MAX_PERSISTENCE}"
+        broken.append(Broken("persistence_timeout", "persistence_timeout", rule, timeout))
     if engine and engine not in ENGINES:
-        broken.append(("persistence_engine", f"must be one of none, {', '.join(ENGINES)}", engine))
+        rule = f"must be one of none, {', '.join(ENGINES)}"
+        broken.append(Broken("persistence_engine", "persistence_engine", rule, engine))
     return broken
 
 
@@ -383,13 +404,13 @@ def _service_breaks(service: Service) -> list[Broken]:
     udp = key.fwmark or key.protocol == PROTOCOLS["udp"]
     if not timeout:
         if not key.fwmark and not key.port:
-            broken.append(("port", "0 (every port) needs persistence_timeout", 0))
+            broken.append(Broken("every_port", "port", "0 (every port) needs persistence_timeout", 0))
         if flags & FLAG_PERSISTENT:
-            broken.append(("persistence_netmask", "needs persistence_timeout", None))
+            broken.append(Broken("netmask_alone", "persistence_netmask", "needs persistence_timeout", None))
     if flags & FLAG_ONE_PACKET and not udp:
-        broken.append(("one_packet", "is only for udp", True))
+        broken.append(Broken("one_packet_udp", "one_packet", "is only for udp", True))
     if engine in ENGINES and not (udp and timeout):
-        broken.append(("persistence_engine", "needs udp and persistence_timeout", engine))
+        broken.append(Broken("engine_udp", "persistence_engine", "needs udp and persistence_timeout", engine))
     return broken
 
 
@@ -514,22 +535,24 @@ def make_server(
 def _server_key_breaks(key: ServerKey) -> list[Broken]:
     """The rules that the identity of a server breaks, whatever its service."""
     rule = _values.why_not_unicast(key.address)
-    return [("address", rule, _values.show_address(key.address))] if rule else []
+    return [Broken("server_address", "address", rule, _values.show_address(key.address))] if rule else []
 
 
 def _value_breaks(server: Server) -> list[Broken]:
     """The rules that single options of a server break."""
     broken = _server_key_breaks(server.key)
     if server.forward not in _METHODS:
-        broken.append(("forward", f"must be one of {', '.join(FORWARDS)}", str(server.forward)))
+        rule = f"must be one of {', '.join(FORWARDS)}"
+        broken.append(Broken("forward", "forward", rule, str(server.forward)))
     for name, number in (("upper_threshold", server.upper), ("lower_threshold", server.lower)):
         if number > MAX_INT:
-            broken.append((name, f"must be an integer 0..{MAX_INT}", number))
+            broken.append(Broken(name, name, f"must be an integer 0..{MAX_INT}", number))
     if server.tunnel_type > TUNNEL_TYPES["gre"]:
-        broken.append(("tunnel_type", f"must be one of {', '.join(TUNNEL_TYPES)}", str(server.tunnel_type)))
+        rule = f"must be one of {', '.join(TUNNEL_TYPES)}"
+        broken.append(Broken("tunnel_type", "tunnel_type", rule, str(server.tunnel_type)))
     if server.tunnel_flags > TUNNEL_CHECKSUMS["remcsum"]:
         rule = f"must be one of {', '.join(TUNNEL_CHECKSUMS)}"
-        broken.append(("tunnel_checksum", rule, str(server.tunnel_flags)))
+        broken.append(Broken("tunnel_checksum", "tunnel_checksum", rule, str(server.tunnel_flags)))
     return broken
 
 
@@ -538,7 +561,7 @@ def _server_breaks(server: Server) -> list[Broken]:
     broken = _value_breaks(server)
     if server.lower > server.upper:
         rule = f"must not be above upper_threshold ({server.upper})"
-        broken.append(("lower_threshold", rule, server.lower))
+        broken.append(Broken("lower_above_upper", "lower_threshold", rule, server.lower))
     return broken + _tunnel_breaks(server) if server.forward == _TUN else broken
 
 
@@ -547,13 +570,13 @@ def _tunnel_breaks(server: Server) -> list[Broken]:
     kind, port, flags = server.tunnel_type, server.tunnel_port, server.tunnel_flags
     gue, ipip = TUNNEL_TYPES["gue"], TUNNEL_TYPES["ipip"]
     if kind == gue and not port:
-        broken.append(("tunnel_port", "is required with tunnel_type gue", None))
+        broken.append(Broken("gue_port", "tunnel_port", "is required with tunnel_type gue", None))
     if kind != gue and port:
-        broken.append(("tunnel_port", "is only for tunnel_type gue", port))
+        broken.append(Broken("tunnel_port", "tunnel_port", "is only for tunnel_type gue", port))
     if flags == TUNNEL_CHECKSUMS["remcsum"] and kind != gue:
-        broken.append(("tunnel_checksum", "remcsum is only for tunnel_type gue", None))
+        broken.append(Broken("remcsum", "tunnel_checksum", "remcsum is only for tunnel_type gue", None))
     if flags == TUNNEL_CHECKSUMS["csum"] and kind == ipip:
-        broken.append(("tunnel_checksum", "csum is only for tunnel_type gue or gre", None))
+        broken.append(Broken("csum", "tunnel_checksum", "csum is only for tunnel_type gue or gre", None))
     return broken
 
 
@@ -566,12 +589,13 @@ def _place_breaks(key: ServiceKey, server: Server) -> list[Broken]:
         rule = (
             f"must be the service's port {key.port} with forward {word_of(FORWARDS, method)}, which does not rewrite it"
         )
-        broken.append(("port", rule, port))
+        # of another method, it is another mistake
+        broken.append(Broken(f"place_port_{method}", "port", rule, port))
     if method != _TUN and family != key.family:
         rule = "must be of its service's family; only forward tun mixes"
-        broken.append(("address", rule, server_text(identity)))
+        broken.append(Broken("place_family", "address", rule, server_text(identity)))
     if address == key.address and port == key.port:
-        broken.append(("address", "is the service itself", server_text(identity)))
+        broken.append(Broken("place_itself", "address", "is the service itself", server_text(identity)))
     return broken
 
 
@@ -786,7 +810,7 @@ def _weigh(service: Service, servers: Mapping[ServerKey, Server], path: str, fin
 def _crowd_breaks(service: Service, servers: Mapping[ServerKey, Server]) -> list[Broken]:
     """The rules that the servers of a service break together."""
     if service.scheduler == "mh" and len(servers) > MH_SLOTS:
-        return [("servers", f"scheduler mh takes at most {MH_SLOTS} servers (has {len(servers)})", None)]
+        return [Broken(_CROWD, "servers", f"scheduler mh takes at most {MH_SLOTS} servers", len(servers))]
     return []
 
 

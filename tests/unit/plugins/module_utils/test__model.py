@@ -495,7 +495,7 @@ def test_a_broken_rule_of_a_server_is_told(
         ),
         (
             [{**VIP, "scheduler": "mh", "forward": "nat", "servers": [{**RIP, "port": port} for port in range(4094)]}],
-            ["services[0].servers: scheduler mh takes at most 4093 servers (has 4094)"],
+            ["services[0].servers: scheduler mh takes at most 4093 servers (got 4094)"],
         ),
         # an option that is bad is told, and not what its default would break
         (

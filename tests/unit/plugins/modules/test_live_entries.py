@@ -120,6 +120,28 @@ def test_one_broken_rule_of_a_live_server_does_not_excuse_another(run_main: Any,
     assert kernel.writes == []
 
 
+def test_one_option_that_is_live_does_not_excuse_another(run_main: Any, kernel: Kernel) -> None:
+    kernel.restore("-A -t 192.0.2.10:80 -s rr")
+    kernel.services[WEB].dests[2, RIP, 80] = Dest(weight=1, forward=3, upper=3_000_000_000)
+    result = run_main(server, {"service": KEY, "address": "198.51.100.11", "lower_threshold": 3_000_000_000})
+    assert result["msg"] == "lower_threshold: must be an integer 0..2147483647 (got 3000000000)"
+
+
+@pytest.mark.parametrize(("count", "failed"), [(2, False), (3, False), (4, False), (5, True)])
+def test_a_live_crowd_may_shrink_and_not_grow(
+    run_main: Any, kernel: Kernel, monkeypatch: pytest.MonkeyPatch, count: int, failed: bool
+) -> None:
+    monkeypatch.setattr(_model, "MH_SLOTS", 2)
+    lines = [f"-a -t 192.0.2.10:80 -r 198.51.100.{last}:80 -g -w 1" for last in range(1, 5)]
+    kernel.restore("\n".join(["-A -t 192.0.2.10:80 -s mh", *lines]))
+    servers = [{"address": f"198.51.100.{last}"} for last in range(1, count + 1)]
+    result = run_main(table, {"services": [{**KEY, "scheduler": "mh", "servers": servers}], "purge": "all"})
+    assert result["failed"] == failed, result
+    assert failed or [one for one in result["operations"] if one.startswith("-d")] == [
+        f"-d -t 192.0.2.10:80 -r 198.51.100.{last}:80" for last in range(count + 1, 5)
+    ]
+
+
 def test_one_live_entry_does_not_excuse_another(run_main: Any, kernel: Kernel) -> None:
     """What is new beside it is refused, and named alone."""
     kernel.restore("-A -t 192.0.2.10:80 -s rr\n-a -t 192.0.2.10:80 -r 198.51.100.11:8080 -g -w 1")
