@@ -213,7 +213,7 @@ def _parsed(shape: Shape, entry: Any) -> tuple[Key, Any]:
 
 def _number(lowest: int, highest: int) -> Callable[[Any], int]:
     def parse(value: Any) -> int:
-        if type(value) is not int or not lowest <= value <= highest:
+        if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
             raise BadValue(f"must be an integer {lowest}..{highest}")
         return value
 
