@@ -34,9 +34,11 @@ REASON = 600  # characters of why a test failed
 PYROUTE2 = ("0.5.14", "0.6.4", "0.7.2", "0.7.7", "0.7.11", "0.7.12", "0.8.1", "0.9.7")
 SOAK_SCENARIOS = (
     "dead_hosts",
+    "fwmark",
     "moves",
     "nat_one_armed",
     "nat_routed",
+    "nat_rr",
     "nat_two_armed",
     "sctp",
     "two_directors",
