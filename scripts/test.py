@@ -35,6 +35,7 @@ PYROUTE2 = ("0.5.14", "0.6.4", "0.7.2", "0.7.7", "0.7.11", "0.7.12", "0.8.1", "0
 SOAK_SCENARIOS = (
     "dead_hosts",
     "fwmark",
+    "ipv6",
     "moves",
     "nat_one_armed",
     "nat_routed",
