@@ -51,7 +51,7 @@ def test_backends_alone_lose_nothing(site):
     before = made()
     run = site(LEAVING, "--limit", "ipvs_backends")
     assert run.status == 0, run.output
-    assert "Nothing is removed before these directors are built as well: director1" in run.output
+    assert "nothing is removed, because director1 is not done" in run.output
     assert made() == before
 
 
@@ -63,9 +63,9 @@ def test_backends_lose_nothing_when_a_director_fails(site):
     assert (made(), commands()) == (before, table)
 
 
-def test_no_director_is_built_when_a_backend_fails(site):
+def test_no_director_is_built_when_a_backend_fails_and_that_is_to_stop_the_run(site):
     table = commands()
-    run = site(LEAVING, ipvs_backend_allow=["nothing"])
+    run = site(LEAVING, ipvs_backend_allow=["nothing"], ipvs_site_not_ready="stop")
     assert run.status != 0, run.output
     assert "ipvs_backend_allow" in run.output
     assert commands() == table
