@@ -29,7 +29,7 @@ RESULTS = ROOT / "build" / "results"
 HEARTBEAT = 30  # seconds between signs of life of a long part
 TAIL = 40  # lines of a failing log
 REASON = 600  # characters of why a test failed
-# not part of `make test`: each is about a case of its own, and no other test depends on it
+# not part of `make test`, in which dr, nat and mixed (all three methods on one director) stand for them
 #: What EPEL 9 and 10, Ubuntu 22.04 and 24.04, Debian 12 and 13 ship, and the newest.
 PYROUTE2 = ("0.5.14", "0.6.4", "0.7.2", "0.7.7", "0.7.11", "0.7.12", "0.8.1", "0.9.7")
 SOAK_SCENARIOS = (
@@ -42,6 +42,7 @@ SOAK_SCENARIOS = (
     "nat_rr",
     "nat_two_armed",
     "sctp",
+    "tun",
     "two_directors",
     "two_pairs",
     "udp",
