@@ -92,7 +92,7 @@ _value:
       make for VIPs, C(removable_dummies), those of earlier runs without an address that stays, and C(stale_dummies),
       those among them that no VIP needs, all as M(l4lb.ipvs.ipvs_tunnel) takes them, C(sysctls), C(tracks), whether
       IPVS is to track connections or does already, C(vips), those to hold, as M(l4lb.ipvs.ipvs_vip) takes them,
-      C(standby_vips), those to let go of, since the host has them and stands by for them, C(vip_addresses), the
+      C(standby_vips), those to remove because the host has them and stands by for them, C(vip_addresses), the
       addresses of all services, C(reroutable), those of the servers on its networks that may go from V(nat) or V(tun)
       to V(dr) or back, C(problems) and C(warnings), one sentence each.
   type: dict
