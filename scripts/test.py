@@ -1,10 +1,11 @@
 #!/usr/bin/env python
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the parts of the test suite one after the other and adds up what they report.
+"""Runs the parts of the test suite in two lanes and adds up what they report.
 
-A part that fails does not stop the next one. Each has its log under build/logs; the tail of a failing one is shown.
-The last line is ``N passed, N failed, N skipped``; the exit status is 1 after a failure, or after a skip whose reason
-does not stand in tests/skips.yml.
+The parts that boot machines run one after the other, and beside them those that need none: a lab mostly waits for its
+emulated machines, which leaves a core to the rest. A part that fails does not stop the next one. Each has its log under
+build/logs; the end of a failing one is shown. The last line is ``N passed, N failed, N skipped``; the exit status is 1
+after a failure, or after a skip whose reason does not stand in tests/skips.yml.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 import textwrap
 import time
 import xml.etree.ElementTree as ET
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,9 +31,9 @@ RESULTS = ROOT / "build" / "results"
 HEARTBEAT = 30  # seconds between signs of life of a long part
 TAIL = 40  # lines of a failing log
 REASON = 600  # characters of why a test failed
-# not part of `make test`, in which dr, nat and mixed (all three methods on one director) stand for them
 #: What EPEL 9 and 10, Ubuntu 22.04 and 24.04, Debian 12 and 13 ship, and the newest.
 PYROUTE2 = ("0.5.14", "0.6.4", "0.7.2", "0.7.7", "0.7.11", "0.7.12", "0.8.1", "0.9.7")
+#: Not part of `make test`, in which dr, nat and mixed (all three methods on one director) stand for them.
 SOAK_SCENARIOS = (
     "dead_hosts",
     "fwmark",
@@ -58,6 +60,7 @@ class Part:
         then counted test by test. The same path is in the environment variable ``JUNIT_XML``.
     :param quick: Whether the part belongs to ``make check``.
     :param soak: Whether the part belongs to ``make soak`` instead of ``make test``.
+    :param lab: Whether the part boots machines.
     :param reports: A glob of other JUnit files to count, relative to the repository's root.
     """
 
@@ -65,6 +68,7 @@ class Part:
     command: tuple[str, ...]
     quick: bool = False
     soak: bool = False
+    lab: bool = False
     reports: str = ""
 
     @property
@@ -92,9 +96,9 @@ def integration_parts() -> list[Part]:
     users = ("ipvs_policy_route", "ipvs_tunnel", "ipvs_vip")
     versions = tuple(f"--pyroute2={version}" for version in PYROUTE2)
     return [
-        Part("integration", (command,)),
-        Part("integration pyroute2", (command, *versions, *users), soak=True),
-        Part("mitogen", ("tests/integration/mitogen",), soak=True, reports="build/mitogen/report-*/*.xml"),
+        Part("integration", (command,), lab=True),
+        Part("integration pyroute2", (command, *versions, *users), soak=True, lab=True),
+        Part("mitogen", ("tests/integration/mitogen",), soak=True, lab=True, reports="build/mitogen/report-*/*.xml"),
     ]
 
 
@@ -105,6 +109,7 @@ def molecule_parts() -> list[Part]:
             f"molecule {name}",
             ("molecule", "test", "-s", name),
             soak=name in SOAK_SCENARIOS,
+            lab=True,
             reports=f"build/molecule/{name}/*.xml",
         )
         for name in scenarios
@@ -113,7 +118,7 @@ def molecule_parts() -> list[Part]:
 
 
 def all_parts() -> list[Part]:
-    """The suite, in the order in which it runs: what answers soonest comes first."""
+    """The suite, in the order in which each lane runs: what answers soonest comes first."""
     return [
         Part("ruff check", ("ruff", "check", "."), quick=True),
         Part("ruff format", ("ruff", "format", "--check", "."), quick=True),
@@ -126,9 +131,9 @@ def all_parts() -> list[Part]:
         Part("docs", ("scripts/lint-docs.sh",)),
         Part("build", ("ansible-galaxy", "collection", "build", "--force", "--output-path", "build")),
         Part("sanity", ("scripts/sanity.py",), reports="build/sanity/**/tests/output/junit/*.xml"),
-        Part("lab", pytest("tests/lab", "-m", "lab")),
+        Part("lab", pytest("tests/lab", "-m", "lab"), lab=True),
         *integration_parts(),
-        Part("faults", pytest("tests/faults"), soak=True),
+        Part("faults", pytest("tests/faults"), soak=True, lab=True),
         *molecule_parts(),
     ]
 
@@ -179,6 +184,7 @@ def run(part: Part) -> Outcome:
     command = [word.replace("{junit}", str(part.junit)) for word in part.command]
     environment = {**os.environ, "JUNIT_XML": str(part.junit), "PYTHONUNBUFFERED": "1"}
     outcome = Outcome(part)
+    print(f"{part.name}: started", flush=True)
     start = time.monotonic()
     with log.open("w") as output:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
@@ -187,7 +193,7 @@ def run(part: Part) -> Outcome:
                 status = process.wait(HEARTBEAT)
                 break
             except subprocess.TimeoutExpired:
-                print(f"      {time.monotonic() - start:5.0f} s  {last_line(log)}", flush=True)
+                print(f"{part.name}: {time.monotonic() - start:.0f} s: {last_line(log)}", flush=True)
     outcome.seconds = time.monotonic() - start
 
     reports = part.report_files()
@@ -200,11 +206,23 @@ def run(part: Part) -> Outcome:
     elif not reports and status == 0:
         outcome.passed = 1
 
-    print(f"      {outcome.seconds:5.1f} s  {outcome.counts()}", flush=True)
+    lines = [f"{part.name}: ended after {outcome.seconds:.1f} s: {outcome.counts()}"]
     if outcome.failed:
-        print(f"      The end of {log.relative_to(ROOT)}:")
-        print("\n".join(f"      | {line}" for line in log.read_text(errors="replace").splitlines()[-TAIL:]), flush=True)
+        lines.append(f"{part.name}: the end of {log.relative_to(ROOT)}:")
+        lines += [f"    | {line}" for line in log.read_text(errors="replace").splitlines()[-TAIL:]]
+    print("\n".join(lines), flush=True)
     return outcome
+
+
+def run_all(parts: list[Part]) -> list[Outcome]:
+    """Run the two lanes at the same time. An interrupt ends the parts that run and begins no other."""
+    desk, lab = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+    try:
+        futures = [(lab if part.lab else desk).submit(run, part) for part in parts]
+        return [future.result() for future in futures]
+    finally:
+        for lane in (desk, lab):
+            lane.shutdown(cancel_futures=True)
 
 
 def unexpected_skips(outcomes: list[Outcome]) -> list[str]:
@@ -246,16 +264,15 @@ def main() -> int:
 
     LOGS.mkdir(parents=True, exist_ok=True)
     RESULTS.mkdir(parents=True, exist_ok=True)
-    outcomes = []
-    for number, part in enumerate(parts, 1):
-        print(f"[{number:2}/{len(parts)}] {part.name}", flush=True)
-        outcomes.append(run(part))
+    start = time.monotonic()
+    outcomes = run_all(parts)
+    seconds = time.monotonic() - start
 
-    width = max(len(part.name) for part in parts)
+    width = max(len("from start to end"), *(len(part.name) for part in parts))
     print("\nTimes and counts")
     for outcome in outcomes:
         print(f"  {outcome.part.name:{width}}  {outcome.seconds:7.1f} s  {outcome.counts()}")
-    print(f"  {'total':{width}}  {sum(outcome.seconds for outcome in outcomes):7.1f} s")
+    print(f"  {'from start to end':{width}}  {seconds:7.1f} s")
 
     failed = [
         f"{outcome.part.name}: {name}\n{textwrap.indent(why, '    | ', lambda line: True)}"
