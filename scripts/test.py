@@ -36,6 +36,7 @@ PYROUTE2 = ("0.5.14", "0.6.4", "0.7.2", "0.7.7", "0.7.11", "0.7.12", "0.8.1", "0
 #: Not part of `make test`, in which dr, nat and mixed (all three methods on one director) stand for them.
 SOAK_SCENARIOS = (
     "dead_hosts",
+    "dr_faults",
     "fwmark",
     "ipv6",
     "moves",

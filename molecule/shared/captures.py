@@ -6,7 +6,7 @@ from __future__ import annotations
 import collections
 import ipaddress
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import dpkt
@@ -40,6 +40,12 @@ def claims(file: Path, address: str) -> collections.Counter[tuple[str, str]]:
             kind, told = claim
             found.update((kind, one.hex(":")) for one in sorted({told or frame.src, frame.src}))
     return found
+
+
+def strangers(file: Path, addresses: Iterable[str], holder: str) -> dict[str, set[str]]:
+    """Which hardware addresses but the holder's claimed an IP address, by that address."""
+    found = {address: {mac for dummy, mac in claims(file, address)} - {holder} for address in addresses}
+    return {address: macs for address, macs in found.items() if macs}
 
 
 def _arp_claim(arp: dpkt.arp.ARP, wanted: bytes) -> tuple[str, bytes] | None:
