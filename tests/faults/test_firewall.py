@@ -45,9 +45,12 @@ ASK = """
 import sys, urllib.request
 urllib.request.urlopen(f"http://{sys.argv[1]}:{sys.argv[2]}/", timeout=3).read()
 """
+# a link would go with its namespace, but some time later, when another test has begun
 CLEAN = f"""
 kill $(cat /run/l4lb-server.pid)
 ipvsadm -C
+ip link del to-client
+ip link del to-server
 ip netns del client
 ip netns del server
 sysctl -qw {TRACKING}=0 net.ipv4.ip_forward=0
