@@ -23,12 +23,12 @@ from ._reading import Address, Danger, Network, ip, on_link
 PASSES, UNCERTAIN, DROPS = "passes", "uncertain", "drops"
 #: The words of a user who accepts it, by the hook.
 ALLOWANCES = {"input": "input_drop", "forward": "forward_drop", "output": "output_drop"}
-#: IP protocols by the names that nft has for them.
+#: IP protocols by the names that nft takes for them from /etc/protocols, where "ipip" is another than that of ipip tunnels.
 NUMBERS = {
     "icmp": 1,
     "ipencap": 4,
-    "ipip": 4,
     "ipv4": 4,
+    "ipip": 94,
     "tcp": 6,
     "udp": 17,
     "ipv6": 41,
@@ -70,7 +70,7 @@ class Ask(NamedTuple):
 def tunnelled(server: _model.Server, inner: int, **facts: Any) -> Packet:
     """What a director sends to a server by a tunnel; ``inner`` is the family of the service."""
     params = _text.server_params(server)
-    protocol = {"gre": "gre", "gue": "udp"}.get(params["tunnel_type"], "ipip" if inner == AF_INET else "ipv6")
+    protocol = {"gre": "gre", "gue": "udp"}.get(params["tunnel_type"], "ipencap" if inner == AF_INET else "ipv6")
     port = params["tunnel_port"] if params["tunnel_type"] == "gue" else None
     address = ip(server.key.address)
     return Packet(address.version, protocol, target=address, target_port=port, **facts)

@@ -109,7 +109,7 @@ def test_firewalld_takes_answers_that_are_tracked_and_ports_that_are_open() -> N
             {"forward": "nat", "servers": [{"address": test_backend_plan.RIP, "port": 8080}]},
             ["tcp to 198.51.100.11 port 8080"],
         ),
-        ({"forward": "tun"}, ["ipip (IP protocol 4) to 198.51.100.11"]),
+        ({"forward": "tun"}, ["ipencap (IP protocol 4) to 198.51.100.11"]),
         (
             {"forward": "tun", "servers": [{"address": test_backend_plan.RIP, "tunnel_type": "gre"}]},
             ["gre (IP protocol 47) to 198.51.100.11"],
@@ -128,6 +128,14 @@ def test_a_backend_behind_firewalld_names_what_it_is_to_accept(service: dict[str
     problems, warnings = backend(ruleset("firewalld"), **service)
     assert [one.partition(" drops packet")[2].lstrip("s ").partition(" (rule")[0] for one in problems] == dropped
     assert warnings == []
+
+
+@pytest.mark.parametrize(("protocol", "way"), [("ipencap", []), (4, []), ("ipip", ["drops"]), (94, ["drops"])])
+def test_ipip_tunnels_are_of_another_protocol_than_the_one_called_ipip(protocol: object, way: list[str]) -> None:
+    firewall = base([asks("meta l4proto", protocol), ACCEPT], [asks("meta iifname", "l4lb-ipip4"), ACCEPT])
+    problems, dummy = backend(firewall, forward="tun")
+    assert [word for word in way if word in "".join(problems)] == way
+    assert len(problems) == len(way)
 
 
 # shapes of rules
