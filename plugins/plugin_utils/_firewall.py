@@ -23,7 +23,7 @@ from ._reading import Address, Danger, Network, ip, on_link
 PASSES, UNCERTAIN, DROPS = "passes", "uncertain", "drops"
 #: The words of a user who accepts it, by the hook.
 ALLOWANCES = {"input": "input_drop", "forward": "forward_drop", "output": "output_drop"}
-#: IP protocols by the names that nft takes for them from /etc/protocols, where "ipip" is another than that of ipip tunnels.
+#: IP protocols by the names that nft has for them, from /etc/protocols. Its "ipip" is not the protocol of ipip tunnels.
 NUMBERS = {
     "icmp": 1,
     "ipencap": 4,

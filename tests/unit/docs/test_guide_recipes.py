@@ -18,12 +18,9 @@ from plugins.module_utils import _model, _sysctl, _text
 from plugins.module_utils._errors import Findings
 
 GUIDE = Path(__file__).resolve().parents[3] / "docs" / "docsite" / "rst" / "guide_recipes.rst"
-SECTIONS = {
-    title: text
-    for title, text in re.findall(
-        r"^(\S[^\n]*)\n-+\n(.*?)(?=^\S[^\n]*\n-+\n|\Z)", GUIDE.read_text(), re.MULTILINE | re.DOTALL
-    )
-}
+SECTIONS: dict[str, str] = dict(
+    re.findall(r"^(\S[^\n]*)\n-+\n(.*?)(?=^\S[^\n]*\n-+\n|\Z)", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+)
 APP = ("198.51.100.11", "198.51.100.12")
 GROUPS = {"ipvs_directors": ["director1"], "ipvs_backends": ["app1", "app2"], "app": ["app1", "app2"]}
 HOST: dict[str, Any] = {
