@@ -32,6 +32,6 @@ def test_the_backends_come_back_quiet():
 
 
 def test_ipv6_clients_are_served_as_well():
-    report = nodes.load("[2001:db8:100::100]:80", "--count 30")
+    report = nodes.load("[2001:db8:100::100]:80", "--count 30 --first-source-port 20000")
     assert report["answers"] == {"backend1": 10, "backend2": 10, "backend3": 10}, report
     assert report["client_seen"] == {"2001:db8:100::10": 30}
