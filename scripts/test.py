@@ -223,14 +223,14 @@ def run(part: Part) -> Outcome:
 
 
 def run_all(parts: list[Part]) -> list[Outcome]:
-    """Run the two lanes at the same time. An interrupt ends the parts that run and begins no other."""
-    desk, lab = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
-    try:
+    """Run the two lanes at the same time. After an interrupt no other part is begun."""
+    with ThreadPoolExecutor(1) as desk, ThreadPoolExecutor(1) as lab:
         futures = [(lab if part.lab else desk).submit(run, part) for part in parts]
-        return [future.result() for future in futures]
-    finally:
-        for lane in (desk, lab):
-            lane.shutdown(cancel_futures=True)
+        try:
+            return [future.result() for future in futures]
+        finally:
+            for future in futures:
+                future.cancel()
 
 
 def unexpected_skips(outcomes: list[Outcome]) -> list[str]:
@@ -276,7 +276,7 @@ def main() -> int:
     outcomes = run_all(parts)
     seconds = time.monotonic() - start
 
-    width = max(len("from start to end"), *(len(part.name) for part in parts))
+    width = max(map(len, ("from start to end", *(part.name for part in parts))))
     print("\nTimes and counts")
     for outcome in outcomes:
         print(f"  {outcome.part.name:{width}}  {outcome.seconds:7.1f} s  {outcome.counts()}")

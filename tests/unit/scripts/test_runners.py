@@ -6,8 +6,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import threading
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -80,31 +82,25 @@ def test_a_report_of_an_earlier_run_does_not_count(suite: ModuleType, tmp_path: 
     assert run_code(suite, "", "{junit}") == (0, 1, 0)
 
 
-def test_parts_with_machines_run_one_by_one_and_beside_the_others(suite: ModuleType, tmp_path: Path) -> None:
-    meet = """
-import pathlib, sys, time
-own, other = map(pathlib.Path, sys.argv[1:])
-own.touch()
-deadline = time.monotonic() + 20
-while not other.exists():
-    assert time.monotonic() < deadline
-    time.sleep(0.01)
-"""
-    alone = """
-import pathlib, sys, time
-busy = pathlib.Path(sys.argv[1])
-busy.mkdir()
-time.sleep(0.1)
-busy.rmdir()
-"""
-    a, b, busy = (str(tmp_path / name) for name in ("a", "b", "busy"))
-    parts = [
-        suite.Part("one", (sys.executable, "-c", meet, a, b), lab=True),
-        suite.Part("two", (sys.executable, "-c", meet, b, a)),
-        *(suite.Part(f"lab {number}", (sys.executable, "-c", alone, busy), lab=True) for number in range(3)),
-    ]
+def test_parts_with_machines_run_one_by_one_and_beside_the_others(
+    suite: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first parts of both lanes wait for each other, so that a third lane would have to take another lab."""
+    parts = [suite.Part(f"{'lab' if lab else 'desk'} {n}", (), lab=lab) for lab in (True, False) for n in range(3)]
+    meeting = threading.Barrier(2)
+    workers: dict[bool, set[int]] = {True: set(), False: set()}
+
+    def run(part: Any) -> Any:
+        workers[part.lab].add(threading.get_ident())
+        if part.name.endswith("0"):
+            meeting.wait(timeout=20)
+        return suite.Outcome(part, passed=1)
+
+    monkeypatch.setattr(suite, "run", run)
     outcomes = suite.run_all(parts)
     assert [(outcome.part.name, outcome.passed) for outcome in outcomes] == [(part.name, 1) for part in parts]
+    assert [len(workers[lab]) for lab in (True, False)] == [1, 1]
+    assert workers[True].isdisjoint(workers[False])
 
 
 @pytest.mark.parametrize(
