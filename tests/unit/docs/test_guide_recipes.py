@@ -16,27 +16,16 @@ from plugins.filter.lint import lint
 from plugins.filter.resolve_services import resolve_services
 from plugins.module_utils import _model, _sysctl, _text
 from plugins.module_utils._errors import Findings
+from plugins.plugin_utils._role_variables import KNOWN
+from tests.unit.plugins.filter import test_backend_plan
 
 GUIDE = Path(__file__).resolve().parents[3] / "docs" / "docsite" / "rst" / "guide_recipes.rst"
 SECTIONS: dict[str, str] = dict(
     re.findall(r"^(\S[^\n]*)\n-+\n(.*?)(?=^\S[^\n]*\n-+\n|\Z)", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
 )
-APP = ("198.51.100.11", "198.51.100.12")
+APP = (test_backend_plan.RIP, "198.51.100.12")
 GROUPS = {"ipvs_directors": ["director1"], "ipvs_backends": ["app1", "app2"], "app": ["app1", "app2"]}
-HOST: dict[str, Any] = {
-    "modules": {"ipip": "loadable", "sit": "loadable"},
-    "tools": {"ipvsadm": False, "nft": True, "pyroute2": True},
-    "gateways": [],
-    "sysctls": {},
-    "boot": {},
-    "files": [],
-    "rules": [],
-    "routes": [],
-    "tables": [],
-    "owners": [],
-    "firewall": [],
-    "connection": None,
-}
+HOST = {**test_backend_plan.HOST, "modules": {"ipip": "loadable", "sit": "loadable"}}
 
 
 def block(title: str, kind: str) -> str:
@@ -52,17 +41,12 @@ def variables(title: str) -> dict[str, Any]:
 
 def fleet(given: dict[str, Any]) -> dict[str, Any]:
     """The hosts of all recipes, with the variables of one."""
-    addresses = dict(zip(("director1", *GROUPS["app"]), ("198.51.100.1", *APP), strict=True))
+    addresses = dict(zip(("director1", *GROUPS["app"]), ("198.51.100.2", *APP), strict=True))
     hostvars = {
         name: {"ipvs_address": address, "ipvs_networks": [f"{address}/24"], **given}
         for name, address in addresses.items()
     }
     return {"hostvars": hostvars, "groups": GROUPS, "pools": given.get("ipvs_pools", {})}
-
-
-def interface(name: str, *addresses: tuple[str, int]) -> dict[str, Any]:
-    listed = [{"address": address, "prefix": prefix, "quiet": name == "lo"} for address, prefix in addresses]
-    return {"name": name, "kind": "", "alias": "", "mtu": 1500, "addresses": listed}
 
 
 @pytest.mark.parametrize("title", SECTIONS)
@@ -83,8 +67,7 @@ def test_the_lint_has_nothing_against_a_recipe(title: str) -> None:
 @pytest.mark.parametrize("title", SECTIONS)
 def test_a_backend_gets_the_vips_of_a_recipe(title: str) -> None:
     given = variables(title)
-    host = {**HOST, "interfaces": [interface("lo", ("127.0.0.1", 8)), interface("eth0", (APP[0], 24))]}
-    found = backend_plan(given["ipvs_services"], host=host, **fleet(given))
+    found = backend_plan(given["ipvs_services"], host=HOST, **fleet(given))
     assert found["problems"] == []
     lines = [line.split() for line in block(title, "text").splitlines() if f"-r {APP[0]}:" in line]
     marked = {address for service in given["ipvs_services"] for address in service.get("mark", {}).get("addresses", [])}
@@ -95,11 +78,7 @@ def test_a_backend_gets_the_vips_of_a_recipe(title: str) -> None:
 @pytest.mark.parametrize("title", SECTIONS)
 def test_the_other_variables_of_a_recipe_are_those_of_the_roles(title: str) -> None:
     given = variables(title)
-    roles = GUIDE.parents[3] / "roles"
-    known = {"ipvs_services", "ipvs_pools"}
-    for role in ("ipvs_director", "ipvs_backend"):
-        specs = yaml.safe_load((roles / role / "meta" / "argument_specs.yml").read_text())
-        known |= specs["argument_specs"]["main"]["options"].keys()
+    known = {"ipvs_services", "ipvs_pools"} | {prefix + name for prefix, names in KNOWN.items() for name in names}
     assert given.keys() <= known
     findings = Findings()
     _sysctl.parse_settings(given.get("ipvs_director_sysctls", {}), findings)
