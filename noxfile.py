@@ -40,7 +40,7 @@ def core(session: nox.Session, core: str) -> None:
 def target(session: nox.Session) -> None:
     """What runs on a node, under one Python: with the part of ansible-core that travels there, and no other."""
     session.install(*TOOLS)
-    carrier = Path(session.create_tmp()) / "carrier"
+    carrier = Path(session.create_tmp()).resolve() / "carrier"
     shutil.rmtree(carrier, ignore_errors=True)
     (carrier / "ansible").mkdir(parents=True)
     (carrier / "ansible" / "__init__.py").touch()
