@@ -341,7 +341,11 @@ def lint(
     given = Given(inventory.hostvars)
     written = plain(services), plain(inventory.pools)
     common = _Own(*written, plain(allow), True, _digest(*written))
-    own = {name: _own(given[name], common, bool(batch)) for name in _carriers(common, inventory, directors)}
+    named = _carriers(common, inventory, directors)
+    for name in dict.fromkeys([*named, *backends, *batch]):
+        findings.problems += inventory.hostvars.refused(name)
+    findings.raise_problems()
+    own = {name: _own(given[name], common, bool(batch)) for name in named}
     hosts = list(dict.fromkeys([*own, *backends, *batch]))
     known = {name: _known(given[name], own.get(name, common)) for name in hosts} if batch else {}
     for name in hosts:

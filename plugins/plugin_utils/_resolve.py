@@ -18,7 +18,7 @@ from ..module_utils import _model, _text, _values
 from ..module_utils._errors import BadValue, Finding, Findings, show_key, show_names
 from ..module_utils._model import FORWARDS, Entry, ServerKey
 from ..module_utils._values import Field
-from ._hostvars import FACT, Variables
+from ._hostvars import Hostvars
 
 #: How the answers of a NAT server come back to the director.
 RETURN_PATHS = ("snat", "gateway", "route", "policy", "none")
@@ -46,7 +46,7 @@ _SERVER_KEY = {field.name: field.parse for field in _model.SERVER_KEY_FIELDS}
 class Inventory(NamedTuple):
     """What the services may refer to: variables by host, hosts by group, and the named pools of servers."""
 
-    hostvars: Mapping[str, Variables]
+    hostvars: Hostvars
     groups: Mapping[str, Sequence[str]]
     pools: Mapping[str, Any] = MappingProxyType({})
 
@@ -274,20 +274,21 @@ def _from_group(value: object, path: str, inventory: Inventory, findings: Findin
     names = _values.record(_FROM_FIELDS, value, path, findings)
     if names is None or "group" not in names or "address" not in names:
         return []
+    wanted = {key: names[key] for key in ("address", "port", "weight") if key in names}
     sources = []
     for host in _group(names["group"], f"{path}.group", inventory, findings):
+        refused = inventory.hostvars.refused(host, wanted.values())
+        if refused:
+            findings.problems += refused
+            continue
         variables = inventory.hostvars[host]
         server = {}
-        for key in ("address", "port", "weight"):
-            if key not in names:
-                continue
-            if variables.is_fact(names[key]):
-                findings.problem(variables.path(names[key]), FACT)
-            elif names[key] in variables:
-                server[key] = variables[names[key]]
+        for key, name in wanted.items():
+            if name in variables:
+                server[key] = variables[name]
             else:
                 rule = f"host {host} of group {names['group']} has no variable of this name"
-                findings.problem(f"{path}.{key}", rule, names[key])
+                findings.problem(f"{path}.{key}", rule, name)
         sources.append(_Source(f"{path}[{host}]", server))
     return sources
 

@@ -45,7 +45,7 @@ class Given(Mapping[str, Mapping[str, Any]]):
         variables = self._hostvars[host]
         published = [variables[fact] for fact in PUBLISHED if fact in variables]
         for name in itertools.chain(*published):
-            variables.refuse_fact(name)  # or the role got it from there
+            variables.refuse_facts(name)  # or the role got it from there
         return ChainMap(*published, variables)  # type: ignore[arg-type]
 
     def __iter__(self) -> Any:
