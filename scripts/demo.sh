@@ -21,6 +21,8 @@ mkdir -p build/demo
 inventory=build/demo/lab.yml
 report=$PWD/build/demo/report.json
 rm -f "$report"
+# a role that does what is needed, and no more, skips most of its tasks
+export ANSIBLE_DISPLAY_SKIPPED_HOSTS=${ANSIBLE_DISPLAY_SKIPPED_HOSTS:-false}
 play() { ansible-playbook --inventory "$inventory" --inventory examples/nat/inventory "$@"; }
 
 say 'Booting the lab: a client, a director and its servers as small virtual machines (the image is built once)'

@@ -204,14 +204,15 @@ ACCEPTABLE = tuple(check.name for check in CHECKS.values() if check.problem and 
 
 
 class Verdict(NamedTuple):
-    """What was found: sentences, each naming the services and the way out; and what was taken for known of the hosts
-    that were asked for, as digests.
+    """What was found: sentences, each naming the services and the way out; what was taken for known of the hosts
+    that were asked for, as digests; and whether an earlier batch of the run got the same verdict.
     """
 
     problems: list[str]
     warnings: list[str]
     not_checked: list[str]
     known: dict[str, str]
+    repeated: bool = False
 
 
 class _Host(NamedTuple):
@@ -328,7 +329,7 @@ def lint(
     others, published by its role or as variables of its own (of its role; in a run, those by default as well).
 
     ``batch`` are the hosts that a run is about to change. An earlier verdict that knew the same of them is returned as
-    it is, but for what it said already.
+    it is.
 
     :raises InvalidInput: the services, the networks of a host, what a director says of its VIPs, the name of a role's
         variable or ``allow`` break a rule.
@@ -355,7 +356,7 @@ def lint(
             and isinstance(earlier, Mapping)
             and all(earlier.get("known", {}).get(host) == known[host] for host in batch)
         ):
-            return Verdict(earlier["problems"], [], [], earlier["known"])
+            return Verdict(*(earlier[field] for field in Verdict._fields))._replace(repeated=True)
     check_names(hosts, given, findings)
     _check_allowed(own, common, findings)
     for name in own:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Optional
 from ..module_utils import _model, _text, _values
 from ..module_utils._errors import BadValue, Findings
 from ..module_utils._model import FORWARDS
-from ._lint import addresses_of
+from ._lint import VERDICT_FACT, addresses_of
 from ._marks import traffic_of
 from ._reading import networks
 from ._resolve import Inventory, Resolved, resolve
@@ -281,12 +281,13 @@ def _size(value: object, total: int) -> int:
 
 
 def report(names: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], alive: Collection[str]) -> list[str]:
-    """What a run did to each host, as lines for a person to read.
+    """What a run did to each host, and what the lint of the inventory warns of, as lines for a person to read.
 
     :param names: the hosts of the run
     :param alive: those that were reachable to the end
     """
     lines: list[str] = []
+    found: dict[str, None] = {}
     for name in names:
         known = hostvars[name]
         parts = ["done", *_facts(known)]
@@ -297,7 +298,8 @@ def report(names: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], aliv
         elif name not in alive:
             parts = ["not done: unreachable, or stopped by the failure of another host"]
         lines += [f"{name}: {'; '.join(parts)}", *(f"  warning: {one}" for one in _warnings(known))]
-    return lines
+        found.update(dict.fromkeys(_warnings_of_lint(known)))
+    return [*lines, *(["inventory:", *(f"  warning: {one}" for one in found)] if found else [])]
 
 
 def _facts(known: Mapping[str, Any]) -> Iterator[str]:
@@ -325,3 +327,9 @@ def _counted(number: int, noun: str) -> str:
 def _warnings(known: Mapping[str, Any]) -> Iterator[str]:
     for plan in ("__ipvs_director_plan", "__ipvs_backend_plan"):
         yield from known.get(plan, {}).get("warnings", ())
+
+
+def _warnings_of_lint(known: Mapping[str, Any]) -> Iterator[str]:
+    verdict = known.get(VERDICT_FACT, {})
+    for kind in ("warnings", "not_checked"):
+        yield from verdict.get(kind, ())

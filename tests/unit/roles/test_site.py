@@ -87,6 +87,24 @@ def test_everything_is_built_and_reported(tmp_path: Path) -> None:
     assert "backend1: done; server of 1 service" in done.output
 
 
+def test_what_the_lint_warns_of_is_reported_once(tmp_path: Path) -> None:
+    directors = {"director1": director(1), "director2": director(2, ipvs_director_vip="standby")}
+    done = site(tmp_path, directors, {"backend1": backend(11), "backend2": backend(12)})
+    report = done.output.split("TASK [Show what was done]")[1].split("TASK")[0]
+    assert report.count("warning: not checked: off_subnet") == 1, report
+    assert report.index("director2: done") < report.index("inventory:") < report.index("not checked: off_subnet")
+
+
+def test_a_run_without_anything_special_shows_few_headings(tmp_path: Path) -> None:
+    nat = service(0, forward="nat", servers_from={"group": "ipvs_backends", "address": "ipvs_address"})
+    done = site(tmp_path, {"director1": director(1)}, {"backend1": backend(11)}, ipvs_services=[nat])
+    assert done.status == 0, done.output
+    shown = [one.split("PLAY")[0] for one in done.output.split("TASK [")[1:]]
+    skipped = [one for one in shown if not any(word in one for word in ("ok:", "changed:", "included:"))]
+    assert len(shown) <= 61, done.output
+    assert len(skipped) <= 31, done.output
+
+
 @pytest.mark.parametrize(("fault", "status"), [(UNREACHABLE, 4), (FAILED, 2)])
 def test_a_backend_that_is_not_ready_gets_no_server(tmp_path: Path, fault: dict[str, Any], status: int) -> None:
     backends = {"backend1": {**backend(11), "canned": fault}, "backend2": backend(12)}
