@@ -28,7 +28,7 @@ from ._model import PROTOCOLS
 from ._module import Task
 from ._owners import owners
 from ._rtnl import PROTOCOL
-from ._ruleset import HOOKS, OWN_TABLES, UNCERTAIN, read_firewall, read_source_nat
+from ._ruleset import OWN_TABLES, read_firewall, read_iptables, read_source_nat
 from ._sysctl_files import boot_options, boot_value, dropins, in_order, proc_path
 
 ROOT = "/"
@@ -271,34 +271,13 @@ def boot_settings() -> dict[str, dict[str, str]]:
 
 
 def _legacy_firewall(task: Task) -> list[dict[str, Any]]:
-    """The chains that drop by policy of the iptables that is not nft, whose rules are not read: it has no JSON, and its
-    tables are loaded by asking, so ask only then.
-    """
+    """The filters of the iptables that is not nft. Its tables are loaded by asking, so ask only then."""
     found: list[dict[str, Any]] = []
     for family, names, command in (
         ("ip", "net/ip_tables_names", "iptables-legacy"),
         ("ip6", "net/ip6_tables_names", "ip6tables-legacy"),
     ):
-        if "filter" not in content(os.path.join(PROC, names)).split() or not shutil.which(command):
-            continue
-        status, output, dummy = task.run([command, "-S"])
-        for hook in HOOKS if not status else ():
-            chain = hook.upper()
-            if f"-P {chain} DROP" in output:
-                table = f"{family} filter (iptables-legacy)"
-                told = {"family": family, "table": table, "chain": chain, "hook": hook, "policy": "drop"}
-                rules = [UNCERTAIN] if "ACCEPT" in _reached(output, chain) else []
-                found.append({**told, "rules": rules, "chains": {}})
+        if "filter" in content(os.path.join(PROC, names)).split() and shutil.which(command):
+            status, output, dummy = task.run([command, "-S"])
+            found += [] if status else read_iptables(family, output)
     return found
-
-
-def _reached(rules: str, base: str) -> set[str]:
-    """The chains and targets that the rules of ``iptables -S`` lead to from a chain."""
-    targets: dict[str, set[str]] = {}
-    for chain, target in re.findall(r"^-A (\S+).* -[jg] (\S+)", rules, re.M):
-        targets.setdefault(chain, set()).add(target)
-    reached, todo = set(), {base}
-    while todo:
-        reached |= todo
-        todo = set().union(*(targets.get(chain, set()) for chain in todo)) - reached
-    return reached

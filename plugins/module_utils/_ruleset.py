@@ -4,21 +4,24 @@
 # This file is private to the collection: nothing outside l4lb.ipvs may import it.
 
 """What ``nft -j list ruleset`` (libnftables-json(5)) says about balanced packets: which filters they pass and which
-rules change their source. Pure.
+rules change their source. The filters of ``iptables-legacy -S`` in the same words. Pure.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Container, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, Callable
 
 #: Tables of this collection.
 OWN_TABLES = "l4lb_"
 #: The families whose chains see packets of IP at these hooks.
 FAMILIES = ("ip", "ip6", "inet")
 #: What balanced packets pass, by the hook.
-HOOKS = ("input", "forward", "output")
+HOOKS = ("prerouting", "input", "forward", "output")
+#: The priority of connection tracking (NF_IP_PRI_CONNTRACK). Before it a packet has no state.
+TRACKED = -200
 #: What is told of one base chain: rules in it and the chains it leads to, and values in one match.
 MAX_RULES, MAX_VALUES = 5000, 500
 #: A match that nothing is known of, and the rule that such a match makes of what may accept.
@@ -28,6 +31,28 @@ UNCERTAIN: dict[str, Any] = {"matches": [OPAQUE], "verdict": "accept", "target":
 ANY = "*"
 #: Statements that neither ask anything of a packet nor end its way.
 SILENT = frozenset(("counter", "log", "mangle", "comment", "notrack", "set", "continue", "ct helper", "flow"))
+#: Options of iptables in nft's words, and its extensions that ask nothing besides their options.
+IPTABLES = {
+    "-s": "{ip} saddr",
+    "-d": "{ip} daddr",
+    "-i": "meta iifname",
+    "-o": "meta oifname",
+    "-p": "meta l4proto",
+    **dict.fromkeys(("--sport", "--sports"), "{protocol} sport"),
+    **dict.fromkeys(("--dport", "--dports"), "{protocol} dport"),
+    **dict.fromkeys(("--ctstate", "--state"), "ct state"),
+}
+IPTABLES_TARGETS = {
+    "ACCEPT": "accept",
+    "DROP": "drop",
+    "REJECT": "drop",
+    "RETURN": "return",
+    # a program may accept it
+    **dict.fromkeys(("NFQUEUE", "QUEUE"), "accept"),
+}
+IPTABLES_MODULES = ("tcp", "udp", "sctp", "multiport", "conntrack", "state", "comment")
+#: A word of iptables -S, or what it quotes.
+_IPTABLES_WORDS = re.compile(r'"(?:\\.|[^"\\])*"|\S+')
 VERDICTS = ("accept", "drop", "return", "jump", "goto")
 
 
@@ -111,28 +136,102 @@ def read_firewall(listing: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = []
     for hook in HOOKS:
         for chain in ruleset.base_chains("filter", hook):
-            rules, chains = _closure(ruleset, _key(chain)) if chain["family"] in FAMILIES else ([], {})
-            told = {**_named(chain), "hook": hook, "policy": chain.get("policy", "accept"), "rules": rules}
-            every = [rule["verdict"] for name in ("", *chains) for rule in (chains[name] if name else rules)]
-            if told["policy"] == "drop" or "drop" in every:
-                short = {"rules": [UNCERTAIN], "chains": {}} if len(every) > MAX_RULES else {"chains": chains}
-                found.append({**told, **short})
-    return [chain for chain in found if chain["family"] in FAMILIES]
+            if chain["family"] in FAMILIES:
+                rules_of = partial(_rules_of, ruleset, chain)
+                found += _dropping(_named(chain), hook, chain.get("policy", "accept"), rules_of)
+    return found
 
 
-def _closure(
-    ruleset: Ruleset, base: tuple[str, str, str]
-) -> tuple[list[dict[str, Any]], dict[str, list[dict[str, Any]]]]:
+def read_iptables(family: str, listing: str) -> list[dict[str, Any]]:
+    """The same from what ``iptables-legacy -S`` prints. The ``handle`` is the number of the rule in its chain."""
+    policies: dict[str, str] = {}
+    chains: dict[str, list[list[str]]] = {}
+    for line in listing.splitlines():
+        word, name, *more = _IPTABLES_WORDS.findall(line)
+        if word == "-P":
+            policies[name] = more[0].lower()
+        elif word == "-A":
+            chains[name].append(more)
+        chains.setdefault(name, [])
+
+    def rules_of(name: str) -> list[dict[str, Any]]:
+        rules = [_iptables_rule(family, chains, words, number) for number, words in enumerate(chains[name], 1)]
+        return [rule for rule in rules if rule["verdict"]]
+
+    found = []
+    for hook in HOOKS:
+        name = hook.upper()
+        named = {"family": family, "table": f"{family} filter (iptables-legacy)", "chain": name}
+        found += _dropping(named, hook, policies[name], rules_of) if name in policies else []
+    return found
+
+
+def _iptables_rule(family: str, chains: Container[str], words: list[str], number: int) -> dict[str, Any]:
+    """The options up to the target; what is not in :data:`IPTABLES` is unknown."""
+    matches: list[dict[str, Any]] = []
+    verdict: dict[str, Any] = _NONE
+    protocol, op = "th", "=="
+    for word, value in zip(words, [*words[1:], ""]):
+        if word in ("-j", "-g"):
+            if value in chains:
+                verdict = {"verdict": "jump" if word == "-j" else "goto", "target": value}
+            else:
+                verdict = {"verdict": IPTABLES_TARGETS.get(value, ""), "target": ""}
+                matches += [OPAQUE] * value.endswith("QUEUE")
+            break
+        if word in IPTABLES:
+            protocol = value if word == "-p" and op == "==" and value in ("tcp", "udp", "sctp") else protocol
+            what = IPTABLES[word].format(ip=family, protocol=protocol)
+            matches.append({"what": what, "op": op, "values": [_iptables_value(what, one) for one in value.split(",")]})
+        elif word.startswith("-") and word != "--comment" and (word != "-m" or value not in IPTABLES_MODULES):
+            matches.append(OPAQUE)
+        op = "!=" if word == "!" else "=="
+    return {"matches": matches, **verdict, "handle": number}
+
+
+def _iptables_value(what: str, text: str) -> Any:
+    if what.endswith("name"):
+        return f"{text[:-1]}*" if text.endswith("+") else text
+    low, colon, high = text.partition(":")
+    if what.endswith("port") and colon:
+        return {"range": [int(low), int(high)]}
+    return int(text) if text.isdecimal() else text.lower()
+
+
+def _rules_of(ruleset: Ruleset, chain: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """The rules of a chain that a base chain leads to."""
+    base = _key(chain)
+    rules = [one for rule in ruleset.numbered.get((*base[:2], name), []) for one in _rules(ruleset, base, rule)]
+    return _stateless(rules) if chain.get("prio", 0) <= TRACKED else rules
+
+
+def _dropping(
+    named: dict[str, Any], hook: str, policy: str, rules_of: Callable[[str], list[dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    """The base chain with all that its rules lead to, if it may drop."""
     chains: dict[str, list[dict[str, Any]]] = {}
-    todo = [base[2]]
+    todo = [named["chain"]]
     while todo:
         name = todo.pop()
         if name not in chains:
-            chains[name] = [
-                one for rule in ruleset.numbered.get((*base[:2], name), []) for one in _rules(ruleset, base, rule)
-            ]
+            chains[name] = rules_of(name)
             todo += [rule["target"] for rule in chains[name] if rule["target"]]
-    return chains.pop(base[2]), {name: rules for name, rules in chains.items() if rules}
+    every = [rule["verdict"] for rules in chains.values() for rule in rules]
+    if policy != "drop" and "drop" not in every:
+        return []
+    if len(every) > MAX_RULES:
+        chains = {named["chain"]: [UNCERTAIN]}
+    rules = chains.pop(named["chain"])
+    more = {name: rules for name, rules in chains.items() if rules}
+    return [{**named, "hook": hook, "policy": policy, "rules": rules, "chains": more}]
+
+
+def _stateless(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rules where connection tracking has not seen the packet."""
+    return [
+        {**rule, "matches": [OPAQUE if one["what"].startswith("ct ") else one for one in rule["matches"]]}
+        for rule in rules
+    ]
 
 
 def _rules(

@@ -134,13 +134,13 @@ files:
     - /etc/sysctl.d/99-zz-l4lb-ipvs-backend.conf
 firewall:
   description:
-    - The filter chains of the hooks input, forward and output that may drop something (nftables, and iptables where it
-      is nft), with C(family), C(table), C(chain), C(hook), C(policy), C(rules) and by name the C(chains) that these
-      lead to. Tables of this collection are left out, and those that are dormant.
+    - The filter chains of the hooks prerouting, input, forward and output that may drop something (nftables, and the
+      table filter of C(iptables-legacy)), with C(family), C(table), C(chain), C(hook), C(policy), C(rules) and by name
+      the C(chains) that these lead to. Tables of this collection are left out, and those that are dormant.
     - A rule has C(matches), as those of RV(source_nat), a C(verdict), of V(accept), V(drop) (or reject), V(return),
-      V(jump) and V(goto), the C(target) of the last two, and the C(handle) that C(nft -a) shows.
-    - Of the older iptables only the policy is read. A chain with more than 5,000 rules is one rule whose match is
-      unknown.
+      V(jump) and V(goto), the C(target) of the last two, and the C(handle) that C(nft -a) shows, or the number of the
+      rule that C(iptables-legacy -L --line-numbers) shows.
+    - A chain with more than 5,000 rules is one rule whose match is unknown.
   returned: success
   type: list
   elements: dict

@@ -213,14 +213,21 @@ def _ends(
 # dangers
 
 
+def _at(hook: str, ask: Ask) -> tuple[Packet, ...]:
+    """The packets as they are at a hook, if they pass it. What arrives has no way out before it is routed."""
+    if hook == "prerouting" and ask.hook in ("input", "forward"):
+        return tuple(packet._replace(oif=None) for packet in ask.packets)
+    return ask.packets if hook == ask.hook else ()
+
+
 def dangers(
     chains: Iterable[Mapping[str, Any]], asks: Sequence[Ask], allow: Sequence[str]
 ) -> tuple[list[Danger], list[str]]:
     """What the chains drop for certain; and as sentences what they may drop, which a user who accepts that knows."""
     found: dict[tuple[str, str, str, str], list[str]] = {}
     for chain in chains:
-        for ask in dict.fromkeys(one for one in asks if one.hook == chain["hook"]):
-            ways = [passage(chain, packet) for packet in ask.packets]
+        for ask in dict.fromkeys(asks):
+            ways = [passage(chain, packet) for packet in _at(chain["hook"], ask)]
             best = min(ways, key=lambda way: (PASSES, UNCERTAIN, DROPS).index(way[0]), default=(PASSES, ""))
             if best[0] != PASSES:
                 told = f"the chain {chain['chain']} of table {chain['table']}"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from plugins.filter.director_plan import director_plan
-from plugins.module_utils._ruleset import read_firewall
+from plugins.module_utils._ruleset import read_firewall, read_iptables
 from tests.faults.director import Lab
 
 TRACKING = "net.ipv4.vs.conntrack"
@@ -86,6 +86,13 @@ SHAPES = {
     "forward by state, as firewalld": ("forward", "accept", [STATES, "ct state invalid drop", "reject"], None),
     "forward by state, with a rule": ("forward", "accept", [STATES, "ct state invalid drop", "reject"], ANSWERS),
     "forward by policy": ("forward", "drop", [STATES], None),
+    "before routing, of requests": (
+        "prerouting",
+        "accept",
+        [HERE, "tcp dport 80 drop"],
+        "insert rule inet theirs way ip daddr 203.0.113.100 tcp dport 80 accept",
+    ),
+    "before routing, of answers": ("prerouting", "accept", ["iifname to-server drop"], ANSWERS),
     "output": (
         "output",
         "accept",
@@ -118,7 +125,10 @@ def refused(lab: Lab, tracks: int) -> list[str]:
         **dict.fromkeys(("source_nat", "owners", "forwards", "gateways"), ()),
         "modules": dict.fromkeys(("ip_vs", "ip_vs_rr"), "loaded"),
         "interfaces": interfaces,
-        "firewall": read_firewall(json.loads(lab.ssh("nft -j list ruleset"))),
+        "firewall": [
+            *read_firewall(json.loads(lab.ssh("nft -j list ruleset"))),
+            *read_iptables("ip", lab.ssh("iptables-legacy -S")),
+        ],
         "connection": None,
         "sysctls": {TRACKING: tracks},
     }
@@ -141,3 +151,18 @@ def test_what_is_refused_does_not_pass_and_what_is_advised_does(balanced: Lab, s
         assert passes(balanced)
     finally:
         balanced.ssh(f"nft delete table inet theirs; sysctl -qw {TRACKING}=0")
+
+
+def test_the_older_iptables_drops_and_accepts_what_is_reported(balanced: Lab) -> None:
+    assert passes(balanced)
+    balanced.ssh("iptables-legacy -A INPUT -i to-client -j REJECT")
+    try:
+        (problem,) = refused(balanced, 0)
+        assert "the chain INPUT of table ip filter (iptables-legacy) drops packet" in problem
+        assert "(rule 1 of chain INPUT)" in problem
+        assert not passes(balanced)
+        balanced.ssh("iptables-legacy -I INPUT -d 203.0.113.100 -p tcp --dport 80 -j ACCEPT")
+        assert refused(balanced, 0) == []
+        assert passes(balanced)
+    finally:
+        balanced.ssh("iptables-legacy -F")

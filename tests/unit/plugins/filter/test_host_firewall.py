@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from plugins.filter.backend_plan import backend_plan
 from plugins.filter.director_plan import director_plan
-from plugins.module_utils._ruleset import MAX_RULES, UNCERTAIN, read_firewall
+from plugins.module_utils._ruleset import MAX_RULES, UNCERTAIN, read_firewall, read_iptables
 from plugins.plugin_utils._firewall import Packet, passage
 
 from . import test_backend_plan, test_director_plan
@@ -27,10 +28,12 @@ def ruleset(name: str) -> list[dict[str, Any]]:
     return read_firewall(json.loads((RULESETS / f"{name}.txt").read_text().partition("\n")[2]))
 
 
-def base(*rules: Any, hook: str = "input", policy: str = "drop", more: tuple[Any, ...] = ()) -> list[dict[str, Any]]:
+def base(
+    *rules: Any, hook: str = "input", policy: str = "drop", more: tuple[Any, ...] = (), prio: int = 0
+) -> list[dict[str, Any]]:
     """One chain of the hook with these rules, each a list of expressions."""
     where = {"family": "inet", "table": "filter"}
-    chain = {**where, "name": hook, "type": "filter", "hook": hook, "prio": 0, "policy": policy}
+    chain = {**where, "name": hook, "type": "filter", "hook": hook, "prio": prio, "policy": policy}
     made = [{"rule": {**where, "chain": hook, "handle": 5 + i, "expr": rule}} for i, rule in enumerate(rules)]
     return read_firewall({"nftables": [{"chain": chain}, *more, *made]})
 
@@ -249,6 +252,38 @@ def test_a_catch_all_takes_what_is_left_and_elements_may_say_more(rule: list[Any
     assert passage(chain, packet)[0] == way
 
 
+@pytest.mark.parametrize(
+    ("rules", "way"),
+    [
+        (["-P INPUT DROP"], "its policy"),
+        (["-A INPUT -j REJECT --reject-with icmp-host-prohibited"], "rule 1 of chain INPUT"),
+        (["-A INPUT -p tcp -m tcp --dport 443 -j ACCEPT", "-A INPUT -j DROP"], "passes"),
+        (["-A INPUT -p tcp -m multiport --dports 80,440:450 -j ACCEPT", "-A INPUT -j DROP"], "passes"),
+        (["-A INPUT -p udp -m udp --dport 443 -j ACCEPT", "-A INPUT -j DROP"], "rule 2 of chain INPUT"),
+        (["-A INPUT -m state --state RELATED,ESTABLISHED -j ACCEPT", "-A INPUT -j DROP"], "rule 2 of chain INPUT"),
+        (["-A INPUT -m conntrack ! --ctstate ESTABLISHED -j DROP"], "rule 1 of chain INPUT"),
+        (["-A INPUT ! -i eth+ -j DROP"], "passes"),
+        (["-A INPUT -d 192.0.2.0/24 -i eth0 -j DROP"], "rule 1 of chain INPUT"),
+        (["-A INPUT ! -d 192.0.2.10/32 -j DROP"], "passes"),
+        (['-A INPUT -m comment --comment "not -j ACCEPT, \\"this\\"" -j DROP'], "rule 1 of chain INPUT"),
+        (['-A INPUT -j LOG --log-prefix "-j ACCEPT"', "-A INPUT -j DROP"], "rule 2 of chain INPUT"),
+        (["-A INPUT -m set --match-set good src -j ACCEPT", "-A INPUT -j DROP"], "uncertain"),
+        (["-A INPUT -p tcp -m tcp --tcp-flags SYN,RST SYN -j ACCEPT", "-A INPUT -j DROP"], "uncertain"),
+        (["-A INPUT -j NFQUEUE --queue-num 1", "-A INPUT -j DROP"], "uncertain"),
+        (["-A INPUT -m limit --limit 5/sec -j DROP"], "passes"),
+        (["-N more", "-A INPUT -j more", "-A INPUT -j DROP", "-A more -i eth0 -j ACCEPT"], "passes"),
+        (["-N more", "-A INPUT -j more", "-A INPUT -j DROP", "-A more -i eth0 -j RETURN"], "rule 2 of chain INPUT"),
+        (["-N more", "-A INPUT -g more", "-A INPUT -j DROP", "-A more -p tcp -j RETURN"], "passes"),
+    ],
+)
+def test_the_older_iptables_is_read_as_nft_is(rules: list[str], way: str) -> None:
+    policies = ["-P INPUT ACCEPT", "-P FORWARD ACCEPT", "-P OUTPUT ACCEPT"]
+    found = read_iptables("ip", "\n".join([*policies, *rules]))
+    packet = Packet(4, "tcp", "eth0", target=ip_address("192.0.2.10"), target_port=443, state="new")
+    verdict, by = passage(found[0], packet) if found else ("passes", "")
+    assert (by if verdict == "drops" else verdict) == way
+
+
 def test_a_chain_that_never_drops_is_left_out() -> None:
     assert base(OPEN, ESTABLISHED, policy="accept") == []
     assert base(*([OPEN] * (MAX_RULES + 1)))[0]["rules"] == [UNCERTAIN]
@@ -259,6 +294,42 @@ def test_what_goes_to_a_server_passes_the_output_chain(tracks: int, known: str) 
     (problem,), dummy = director(base(hook="output"), tracks)
     assert "drops packet tcp to 198.51.100.11 port 8443 (its policy)" in problem
     assert director(base([asks("ct state", known), ACCEPT], hook="output"), tracks) == ([], [])
+
+
+REQUEST, ANSWER = "packet tcp to 192.0.2.10 port 443", "packet tcp from 198.51.100.11 port 8443"
+
+
+@pytest.mark.parametrize(
+    ("rule", "prio", "dropped"),
+    [
+        ([asks("tcp dport", 443), DROP], -300, {REQUEST: "input_drop"}),
+        ([asks("tcp sport", 8443), DROP], -300, {ANSWER: "forward_drop"}),
+        ([asks("tcp dport", 8443), DROP], -300, {}),
+        ([asks("ct state", "invalid"), DROP], -150, {ANSWER: "forward_drop"}),
+        # here is no state yet, nor the way out
+        ([asks("ct state", "invalid"), DROP], -300, {}),
+        ([asks("meta oifname", "eth0"), DROP], -150, {}),
+    ],
+)
+def test_what_arrives_passes_the_chains_before_routing(rule: list[Any], prio: int, dropped: dict[str, str]) -> None:
+    problems, dummy = director(base(rule, hook="prerouting", policy="accept", prio=prio))
+    assert len(problems) == len(dropped)
+    for problem, (packet, allowance) in zip(problems, dropped.items()):
+        assert f"the chain prerouting of table inet filter drops {packet} (rule 5" in problem
+        assert problem.endswith(f"(to accept it, name {allowance} in ipvs_director_allow)")
+
+
+@pytest.mark.parametrize(("prio", "drops"), [(-150, True), (-300, False)])
+def test_the_end_of_a_connection_is_invalid_before_routing_too(prio: int, drops: bool) -> None:
+    chains = base([asks("ct state", "invalid"), DROP], hook="prerouting", policy="accept", prio=prio)
+    dummy, warnings = director(chains, forward="dr", servers=[{"address": "192.0.2.9"}])
+    assert ["end a connection" in one for one in warnings] == [True] * drops
+
+
+def test_a_backend_sees_what_is_dropped_before_routing() -> None:
+    rule = [asks("meta l4proto", 4), DROP]
+    (problem,), dummy = backend(base(rule, hook="prerouting", policy="accept", prio=-300), forward="tun")
+    assert "the chain prerouting of table inet filter drops packet ipencap (IP protocol 4) to 198.51.100.11" in problem
 
 
 def test_what_is_exempt_from_tracking_is_not_new() -> None:
