@@ -264,7 +264,7 @@ def called(role: str, *files: str) -> list[str]:
     return [name for task in tasks for name in task if name.startswith("l4lb.ipvs.")]
 
 
-@pytest.mark.parametrize("removal", ["absent", "purge"])
+@pytest.mark.parametrize("removal", ["absent", "stale"])
 def test_a_backend_loses_things_in_the_reverse_order(removal: str) -> None:
     made = [name for name in called("ipvs_backend", "configure", "run") if name != "l4lb.ipvs.ipvs_host_info"]
     assert called("ipvs_backend", removal) == made[::-1]
