@@ -29,6 +29,10 @@ options:
     type: list
     elements: str
     required: true
+  checked:
+    description: Whether the run was one in check mode, C(ansible_check_mode).
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -49,9 +53,11 @@ from ..plugin_utils._hostvars import Hostvars
 from ..plugin_utils._site import report
 
 
-def site_report(names: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], alive: Collection[str]) -> list[str]:
+def site_report(
+    names: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], alive: Collection[str], checked: bool = False
+) -> list[str]:
     """The filter of this name; see DOCUMENTATION."""
-    return report(names, Hostvars(hostvars), alive)
+    return report(names, Hostvars(hostvars), alive, checked)
 
 
 class FilterModule:

@@ -14,12 +14,12 @@ from typing import Any
 from . import _nft_task, _snat, _values
 from ._errors import Findings, IpvsError
 from ._files import read
-from ._module import Task
+from ._module import ASSUME_PREPARED, Task
 from ._snat import Flow
 from ._values import show_address
 
 FORGET: dict[str, Any] = {"forget_untranslated": {"type": "bool", "default": False}}
-ARGUMENT_SPEC = {**_nft_task.argument_spec("flows"), **FORGET}
+ARGUMENT_SPEC = {**_nft_task.argument_spec("flows"), **FORGET, **ASSUME_PREPARED}
 CONNTRACK = "/proc/sys/net/ipv4/vs/conntrack"
 NEEDS_CONNTRACK = "SNAT of IPVS traffic needs net.ipv4.vs.conntrack=1"
 PURPOSE = _nft_task.Purpose(_snat.TABLES, _snat.draft, _snat.read, _snat.lines)
@@ -66,7 +66,7 @@ def _check_conntrack(task: Task, findings: Findings) -> None:
         value = read(CONNTRACK).strip()
     except OSError:
         value = "missing: IPVS is not loaded"
-    if value == "0" or value.startswith("missing"):
+    if (value == "0" or value.startswith("missing")) and not task.prepared:
         # in check mode the task that sets it has changed nothing either
         report = findings.warning if task.check_mode else findings.problem
         report("net.ipv4.vs.conntrack", NEEDS_CONNTRACK, value)

@@ -481,19 +481,21 @@ class Host:
                 os.unlink(draft)
 
 
-def examine(plan: Plan, host: Host, check_mode: bool) -> Findings:
-    """What only the live host tells: keys this kernel lacks, values the next boot undoes, values without effect."""
+def examine(plan: Plan, host: Host, check_mode: bool, prepared: bool = False) -> Findings:
+    """What only the live host tells: keys this kernel lacks, values the next boot undoes, values without effect.
+    ``prepared``: earlier tasks of a run in check mode would make the interfaces and load the modules.
+    """
     findings = Findings()
     for setting in plan.settings:
         if plan.live[setting.path] is None:
-            _explain_missing(setting, host, check_mode, findings)
+            _explain_missing(setting, host, check_mode, prepared, findings)
         _explain_all(setting, plan, host, findings)
     if plan.dropin:
         _explain_boot(plan.settings, plan.dropin, host, findings)
     return findings
 
 
-def _explain_missing(setting: Setting, host: Host, check_mode: bool, findings: Findings) -> None:
+def _explain_missing(setting: Setting, host: Host, check_mode: bool, prepared: bool, findings: Findings) -> None:
     module = setting.rule.module
     directory = os.path.dirname(setting.path)
     to_come = False
@@ -507,6 +509,8 @@ def _explain_missing(setting: Setting, host: Host, check_mode: bool, findings: F
         rule = f"no such interface: {setting.interface}"
     else:
         rule = "this kernel has no such key"
+    if to_come and prepared:
+        return
     if to_come and check_mode:
         findings.warning(f"values[{setting.name}]", f"{rule}; planned as if it were there")
     else:
@@ -591,7 +595,7 @@ def body(task: Task, host: Optional[Host] = None) -> dict[str, Any]:
         return _remove(task, host, path, None if values is None else [setting.path for setting in settings])
     dropin = None if netns is not None else Dropin(path, host.own(path), render(settings))
     plan = Plan(settings, {setting.path: host.read(setting.path) for setting in settings}, dropin)
-    task.conclude(examine(plan, host, task.check_mode))
+    task.conclude(examine(plan, host, task.check_mode, task.prepared))
     if plan.changed and not task.check_mode:
         rewritten = dropin and dropin.before != dropin.after
         with host.replacing(dropin) if dropin and rewritten else contextlib.nullcontext():

@@ -87,7 +87,8 @@ class Live(NamedTuple):
     ``promotes`` are the interfaces on which a secondary address outlives its primary, ``answering`` those that
     answer ARP for every address of the host, ``without_ipv6`` those where IPv6 is disabled; ``management`` is the
     address through which the task is connected; ``dropping`` are the files by which systemd-networkd manages an
-    interface and takes away addresses that they do not name.
+    interface and takes away addresses that they do not name; ``prepared`` says that earlier tasks of a run in check
+    mode would make the interfaces that are not there.
     """
 
     links: Mapping[str, Link]
@@ -98,6 +99,7 @@ class Live(NamedTuple):
     without_ipv6: frozenset[str] = frozenset()
     management: bytes = b""
     dropping: Mapping[str, str] = {}
+    prepared: bool = False
 
 
 class Step(NamedTuple):
@@ -369,6 +371,8 @@ def _going(wish: Wish, found: Sequence[Address], live: Live) -> list[Address]:
 def _check_interface(wish: Wish, live: Live, findings: Findings) -> None:
     target, path = wish.target, _at(wish.path, "interface")
     link = live.links.get(target.interface)
+    if link is None and live.prepared:
+        return
     if link is None:
         findings.problem(path, f"no such interface; known: {', '.join(sorted(live.links))}", target.interface)
     elif not link.up:
@@ -404,7 +408,7 @@ def _check_ipv4_addition(wish: Wish, link: Link, live: Live, findings: Findings)
                 rule = f"is the {what} address of {show_address(other.address)}/{other.prefix} on {link.name}"
                 findings.problem(_at(path, "address"), rule, show_address(target.address))
                 break
-    if not link.on_segment and live.answering:
+    if not link.on_segment and live.answering and not live.prepared:
         rule = (
             f"set the ARP sysctls first unless this host shall answer for it: arp_ignore is 0 on "
             f"{', '.join(sorted(live.answering))}"

@@ -45,7 +45,7 @@ def body(task: Task) -> dict[str, Any]:
     task.conclude(findings)
     with open_kernel() as kernel:
         findings = Findings()
-        live = read_live(kernel, task.params["netns"])
+        live = read_live(kernel, task.params["netns"])._replace(prepared=task.prepared)
         plan = _vip.make_plan(request, live, findings)
         task.conclude(findings)
         before = [address_line(address) for address in plan.before]

@@ -20,6 +20,7 @@ description:
     together with the server's address and port. A packet that is merely routed to a server keeps its source.
   - Flows are elements of sets, so that a packet costs a lookup however many there are.
 extends_documentation_fragment:
+  - l4lb.ipvs.assume_prepared
   - l4lb.ipvs.attributes
   - l4lb.ipvs.netns
   - l4lb.ipvs.nft

@@ -103,6 +103,7 @@ options:
       - absent
     default: present
 extends_documentation_fragment:
+  - l4lb.ipvs.assume_prepared
   - l4lb.ipvs.attributes
   - l4lb.ipvs.netns
 notes:
@@ -220,10 +221,11 @@ diff:
       returned: always
 """
 
-from ansible_collections.l4lb.ipvs.plugins.module_utils._module import run_module
+from ansible_collections.l4lb.ipvs.plugins.module_utils._module import ASSUME_PREPARED, run_module
 from ansible_collections.l4lb.ipvs.plugins.module_utils._sysctl import body
 
 ARGUMENT_SPEC = {
+    **ASSUME_PREPARED,
     "values": {"type": "raw"},
     "name": {"type": "str", "default": "l4lb-ipvs"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

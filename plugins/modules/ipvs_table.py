@@ -21,6 +21,7 @@ description:
   - The servers of a service are added in the order of their family, address and port, on every director alike. The
     scheduler V(sh) depends on it.
 extends_documentation_fragment:
+  - l4lb.ipvs.assume_prepared
   - l4lb.ipvs.attributes
   - l4lb.ipvs.netns
   - l4lb.ipvs.table
@@ -280,10 +281,10 @@ from ansible_collections.l4lb.ipvs.plugins.module_utils import _model, _policy, 
 from ansible_collections.l4lb.ipvs.plugins.module_utils._client import Client, ipvs_loaded
 from ansible_collections.l4lb.ipvs.plugins.module_utils._converge import converge, new_register
 from ansible_collections.l4lb.ipvs.plugins.module_utils._errors import IpvsError
-from ansible_collections.l4lb.ipvs.plugins.module_utils._module import Task, run_module
+from ansible_collections.l4lb.ipvs.plugins.module_utils._module import ASSUME_PREPARED, Task, run_module
 from ansible_collections.l4lb.ipvs.plugins.module_utils._plan import Plan, capped, plan
 
-ARGUMENT_SPEC = _tablespec.TABLE
+ARGUMENT_SPEC = {**_tablespec.TABLE, **ASSUME_PREPARED}
 SOURCES = ("services", "src")
 
 

@@ -20,6 +20,7 @@ description:
     does that itself, and the module waits for the answer. A held address fails the task.
   - Nothing is persistent. Addresses added with this module are gone after a reboot.
 extends_documentation_fragment:
+  - l4lb.ipvs.assume_prepared
   - l4lb.ipvs.attributes
   - l4lb.ipvs.netns
 options:
@@ -232,11 +233,12 @@ diff:
       192.0.2.10/32 dev eth0 scope global
 """
 
-from ansible_collections.l4lb.ipvs.plugins.module_utils._module import run_module
+from ansible_collections.l4lb.ipvs.plugins.module_utils._module import ASSUME_PREPARED, run_module
 from ansible_collections.l4lb.ipvs.plugins.module_utils._values import KEEP_FORMER
 from ansible_collections.l4lb.ipvs.plugins.module_utils._vip_task import body
 
 ARGUMENT_SPEC = {
+    **ASSUME_PREPARED,
     "address": {"type": "str"},
     "interface": {"type": "str"},
     "prefix": {"type": "raw"},

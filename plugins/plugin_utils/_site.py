@@ -29,7 +29,9 @@ WAVES = (1, "25%", "100%")
 #: The facts that the playbook ``site`` records of a host.
 CLAIM, READING = "__ipvs_site_claim", "__ipvs_director_host"
 FAILED, SKIPPED = "__ipvs_site_failed", "__ipvs_site_skipped"
-DONE, KEPT, NOT_READY = "__ipvs_site_done", "__ipvs_site_kept", "__ipvs_site_not_ready"
+DONE, KEPT = "__ipvs_site_done", "__ipvs_site_kept"
+#: What the roles plan for a host.
+PLANS = ("__ipvs_director_plan", "__ipvs_backend_plan")
 #: The results that the roles register, by what each is about.
 CHANGES = {
     "__ipvs_director_modules": "kernel modules",
@@ -280,32 +282,43 @@ def _size(value: object, total: int) -> int:
     return int(_values.integer(1, 2**31 - 1)(value))
 
 
-def report(names: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], alive: Collection[str]) -> list[str]:
-    """What a run did to each host, and what the lint of the inventory warns of, as lines for a person to read.
+def report(
+    names: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], alive: Collection[str], checked: bool = False
+) -> list[str]:
+    """What a run did to each host, and what the lint of the inventory found, as lines for a person to read.
 
     :param names: the hosts of the run
     :param alive: those that were reachable to the end
+    :param checked: whether the run was one in check mode
     """
     lines: list[str] = []
     found: dict[str, None] = {}
     for name in names:
         known = hostvars[name]
-        parts = ["done", *_facts(known)]
-        if FAILED in known:
+        verdict = known.get(VERDICT_FACT, {})
+        if verdict.get("problems"):
+            parts = ["not done, because the inventory has problems"]
+        elif FAILED in known:
             parts = [f"failed: {known[FAILED]}"]
         elif SKIPPED in known:
             parts = [f"skipped, because {known[SKIPPED]}"]
         elif name not in alive:
             parts = ["not done: unreachable, or stopped by the failure of another host"]
+        elif not any(fact in known for fact in (*PLANS, KEPT)):
+            parts = ["nothing was run"]
+        else:
+            parts = ["checked" if checked else "done", *_facts(known)]
         lines += [f"{name}: {'; '.join(parts)}", *(f"  warning: {one}" for one in _warnings(known))]
-        found.update(dict.fromkeys(_warnings_of_lint(known)))
-    return [*lines, *(["inventory:", *(f"  warning: {one}" for one in found)] if found else [])]
+        for kind, word in {"problems": "problem", "warnings": "warning", "not_checked": "warning"}.items():
+            found.update(dict.fromkeys(f"  {word}: {one}" for one in verdict.get(kind, ())))
+    return [*lines, *(["inventory:", *found] if found else [])]
 
 
 def _facts(known: Mapping[str, Any]) -> Iterator[str]:
+    held_back = known.get("__ipvs_director_table", {}).get("not_added", ())
     services = known.get("__ipvs_director_services")
     if services is not None and DONE in known:
-        servers = sum(len(one["servers"]) for one in services)
+        servers = sum(len(one["servers"]) for one in services) - len(held_back)
         yield f"{_counted(len(services), 'service')} with {_counted(servers, 'server')}"
     plan = known.get("__ipvs_backend_plan", {})
     if "services" in plan:
@@ -313,9 +326,8 @@ def _facts(known: Mapping[str, Any]) -> Iterator[str]:
     changed = [what for result, what in CHANGES.items() if known.get(result, {}).get("changed")]
     if changed:
         yield f"changed: {', '.join(dict.fromkeys(changed))}"
-    held_back = known.get("__ipvs_director_table", {}).get("not_added", ())
     if held_back:
-        yield f"not added, because {', '.join(known.get(NOT_READY, ()))} is not ready: {', '.join(held_back)}"
+        yield f"not added, because their hosts are not ready: {', '.join(held_back)}"
     if known.get(KEPT):
         yield f"nothing is removed, because {', '.join(known[KEPT])} is not done"
 
@@ -325,11 +337,5 @@ def _counted(number: int, noun: str) -> str:
 
 
 def _warnings(known: Mapping[str, Any]) -> Iterator[str]:
-    for plan in ("__ipvs_director_plan", "__ipvs_backend_plan"):
+    for plan in PLANS:
         yield from known.get(plan, {}).get("warnings", ())
-
-
-def _warnings_of_lint(known: Mapping[str, Any]) -> Iterator[str]:
-    verdict = known.get(VERDICT_FACT, {})
-    for kind in ("warnings", "not_checked"):
-        yield from verdict.get(kind, ())

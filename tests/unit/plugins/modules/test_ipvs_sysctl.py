@@ -16,6 +16,7 @@ import yaml
 
 from plugins.module_utils import _kernel, _sysctl
 from plugins.module_utils._errors import Findings
+from plugins.module_utils._module import ASSUME_PREPARED
 from plugins.modules import ipvs_sysctl
 
 DROPIN = "etc/sysctl.d/99-zz-l4lb-ipvs.conf"
@@ -426,6 +427,8 @@ def test_an_interface_that_is_not_there_is_named_and_planned_in_check_mode(host:
     assert planned["warnings"] == [
         "values[net.ipv4.conf.tun7.rp_filter]: no such interface: tun7; planned as if it were there"
     ]
+    assert run(values=values, check=True, assume_prepared=True) == {**planned, "warnings": []}
+    assert run(values=values, assume_prepared=True)["failed"]
 
 
 def test_a_host_without_ipv6_is_no_missing_interface(host: FakeHost, run: Run) -> None:
@@ -604,7 +607,7 @@ def test_the_documented_range_is_the_one_that_is_checked(key: str, told: str) ->
 def test_the_documented_spec_is_the_one_that_is_used() -> None:
     options = yaml.safe_load(ipvs_sysctl.DOCUMENTATION)["options"]
     shown = {name: {key: option[key] for key in option if key != "description"} for name, option in options.items()}
-    assert shown == ipvs_sysctl.ARGUMENT_SPEC
+    assert {**ASSUME_PREPARED, **shown} == ipvs_sysctl.ARGUMENT_SPEC
 
 
 def test_the_examples_are_valid() -> None:

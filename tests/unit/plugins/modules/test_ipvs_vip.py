@@ -690,6 +690,15 @@ def test_v01_the_prefix_is_the_whole_address_by_default(host: Host, run: Any) ->
     assert [vip["prefix"] for vip in run(vips=[VIP, VIP6])["vips"]] == [32, 128]
 
 
+def test_in_check_mode_the_interface_and_the_arp_sysctls_may_be_assumed(host: Host, run: Any) -> None:
+    host.sysctl("ipv4", "eth0", "arp_ignore", 0)
+    vips = [{**VIP, "interface": "dummy7"}, {**VIP, "address": "192.0.2.20", "interface": "lo"}]
+    assert "no such interface" in run(vips=vips, check=True)["msg"]
+    planned = run(vips=vips, check=True, assume_prepared=True)
+    assert (planned["failed"], planned["warnings"], len(planned["operations"])) == (False, [], 2)
+    assert "no such interface" in run(vips=vips, assume_prepared=True)["msg"]
+
+
 @pytest.mark.parametrize("interface", ["lo", "dummy0"])
 def test_v08_warns_where_the_host_would_answer_arp_for_it(host: Host, run: Any, interface: str) -> None:
     assert run(address="192.0.2.20", interface=interface)["warnings"] == []
