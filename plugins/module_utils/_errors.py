@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Optional, TypeVar
+from typing import Any, NamedTuple, Optional, TypeVar, Union
 
 #: More problems than this are counted, not listed: the reader fixes the first ones and runs again.
 MAX_LISTED = 20
@@ -99,13 +99,36 @@ def show_names(names: Collection[object]) -> str:
     return ", ".join(map(show_key, itertools.islice(names, MAX_LISTED))) + (f" and {more} more" if more > 0 else "")
 
 
+class Path(tuple[Union[str, int], ...]):
+    """Where a value stands: from the option on the names of keys and the indexes of items. It becomes text for a reader
+    alone.
+    """
+
+    def __str__(self) -> str:
+        first, *others = self or ("",)
+        return str(first) + "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in others)
+
+    def below(self, other: Path) -> Optional[Path]:
+        """The rest of this path, which begins with the ``other``; ``None`` if it does not."""
+        return Path(self[len(other) :]) if self[: len(other)] == other else None
+
+
+#: A path, or the name of an option alone; "" is the task itself.
+Place = Union[str, Path]
+
+
+def at(place: Place, *parts: Union[str, int]) -> Path:
+    """The path of what stands at ``parts`` below ``place``."""
+    return Path(((place,) if place else ()) + parts if isinstance(place, str) else (*place, *parts))
+
+
 class Finding(NamedTuple):
     """One broken rule: where, which, and the value (``None`` where the value is what is missing). ``subject`` names the
     object of the table that breaks it, if the rule is about what an object is and not about how it was written; logic
     knows such a rule by its ``rule_id``.
     """
 
-    path: str
+    path: Path
     rule: str
     value: Optional[object] = None
     subject: Optional[object] = None
@@ -119,20 +142,20 @@ class Finding(NamedTuple):
 class BadValue(ValueError):
     """One value breaks one rule; ``str(error)`` is the rule. Parsers raise it, :class:`Findings` gives it a path."""
 
-    def findings(self, path: str, value: object) -> list[Finding]:
+    def findings(self, path: Path, value: object) -> list[Finding]:
         """What to tell of the value at ``path``."""
         return [Finding(path, str(self), value)]
 
 
 class BadItems(BadValue):
-    """Items of a list break rules, each in its place."""
+    """Items of a list break rules, each by its index."""
 
-    def __init__(self, items: Sequence[tuple[str, BadValue, object]]) -> None:
-        super().__init__("; ".join(f"{place}: {error}" for place, error, dummy in items))
+    def __init__(self, items: Sequence[tuple[int, BadValue, object]]) -> None:
+        super().__init__("; ".join(f"[{i}]: {error}" for i, error, dummy in items))
         self._items = items
 
-    def findings(self, path: str, value: object) -> list[Finding]:
-        return [one for place, error, item in self._items for one in error.findings(f"{path}{place}", item)]
+    def findings(self, path: Path, value: object) -> list[Finding]:
+        return [one for i, error, item in self._items for one in error.findings(at(path, i), item)]
 
 
 class Findings:
@@ -142,15 +165,15 @@ class Findings:
         self.problems: list[Finding] = []
         self.warnings: list[Finding] = []
 
-    def problem(self, path: str, rule: str, value: Optional[object] = None) -> None:
-        self.problems.append(Finding(path, rule, value))
+    def problem(self, path: Place, rule: str, value: Optional[object] = None) -> None:
+        self.problems.append(Finding(at(path), rule, value))
 
-    def refused(self, path: str, error: BadValue, value: object) -> None:
+    def refused(self, path: Place, error: BadValue, value: object) -> None:
         """A parser refused the value."""
-        self.problems += error.findings(path, value)
+        self.problems += error.findings(at(path), value)
 
-    def warning(self, path: str, rule: str, value: Optional[object] = None) -> None:
-        self.warnings.append(Finding(path, rule, value))
+    def warning(self, path: Place, rule: str, value: Optional[object] = None) -> None:
+        self.warnings.append(Finding(at(path), rule, value))
 
     @property
     def full(self) -> bool:

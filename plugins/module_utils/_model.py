@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
 from . import _values
-from ._errors import BadValue, Finding, Findings
+from ._errors import BadValue, Finding, Findings, Place, at
 from ._hints import SERVER_WORDS, SERVICE_WORDS, Hints
 from ._values import Field
 
@@ -275,12 +275,8 @@ _good_entry = _values.good_record(ENTRY_FIELDS)
 _good_server = _values.good_record(SERVER_FIELDS)
 
 
-def _at(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
-
-
 def make_key(
-    given: Mapping[str, Any], written: Mapping[str, Any], path: str, findings: Findings
+    given: Mapping[str, Any], written: Mapping[str, Any], path: Place, findings: Findings
 ) -> Optional[ServiceKey]:
     """The identity of a service from its parsed keys ``given``; ``written`` is what the user wrote, to tell missing
     from bad.
@@ -288,26 +284,26 @@ def make_key(
     if "fwmark" in written:
         both = [name for name in ("address", "port", "protocol") if name in written]
         if both:
-            findings.problem(_at(path, "fwmark"), f"excludes {', '.join(both)}", written["fwmark"])
+            findings.problem(at(path, "fwmark"), f"excludes {', '.join(both)}", written["fwmark"])
         if "family" not in written:
-            findings.problem(_at(path, "family"), "is required with fwmark (ipv4 or ipv6)")
+            findings.problem(at(path, "family"), "is required with fwmark (ipv4 or ipv6)")
         if both or "fwmark" not in given or "family" not in given:
             return None
         return ServiceKey(given["fwmark"], FAMILIES[given["family"]], 0, b"", 0)
     missing = [name for name in ("address", "port") if name not in written]
     for name in missing:
-        findings.problem(_at(path, name), "is required (or fwmark with family)")
+        findings.problem(at(path, name), "is required (or fwmark with family)")
     if missing or "address" not in given or "port" not in given or ("protocol" in written and "protocol" not in given):
         rule = _values.why_not_unicast(given["address"]) if "address" in given else ""
         if rule:
-            findings.problem(_at(path, "address"), rule, written["address"])
+            findings.problem(at(path, "address"), rule, written["address"])
         return None
     address = given["address"]
     if "family" in written:
-        findings.problem(_at(path, "family"), "goes with fwmark; an address tells its own", written["family"])
+        findings.problem(at(path, "family"), "goes with fwmark; an address tells its own", written["family"])
         return None
     if _values.is_loopback(address):
-        findings.warning(_at(path, "address"), "a loopback address serves this host alone", written["address"])
+        findings.warning(at(path, "address"), "a loopback address serves this host alone", written["address"])
     family = AF_INET if len(address) == 4 else AF_INET6
     return ServiceKey(0, family, given.get("protocol", PROTOCOLS["tcp"]), address, given["port"])
 
@@ -328,9 +324,9 @@ class Broken(NamedTuple):
 Subject = tuple[ServiceKey, Optional[ServerKey]]
 
 
-def _report(broken: Iterable[Broken], subject: Subject, path: str, findings: Findings) -> None:
+def _report(broken: Iterable[Broken], subject: Subject, path: Place, findings: Findings) -> None:
     for rule_id, option, rule, value in broken:
-        findings.problems.append(Finding(_at(path, option), rule, value, subject, rule_id))
+        findings.problems.append(Finding(at(path, option), rule, value, subject, rule_id))
 
 
 def settle(findings: Findings, live: Table) -> None:
@@ -415,7 +411,7 @@ def _service_breaks(service: Service) -> list[Broken]:
 
 
 def make_service(
-    key: ServiceKey, given: Mapping[str, Any], live: Optional[Service], path: str, findings: Findings
+    key: ServiceKey, given: Mapping[str, Any], live: Optional[Service], path: Place, findings: Findings
 ) -> Service:
     """A service from its parsed options. What is not given comes from ``live``, or is the default where there is none.
     Flags belong to a scheduler: a change of scheduler without ``scheduler_flags`` drops those of the old one
@@ -430,7 +426,7 @@ def make_service(
             bit, owner = FLAG_WORDS.get(word) or (UNKNOWN_FLAGS[word], None)
             flags |= bit
             if owner not in (None, scheduler) and scheduler in SCHEDULERS:
-                findings.problem(_at(path, "scheduler_flags"), f"{word} is only for scheduler {owner}, not {scheduler}")
+                findings.problem(at(path, "scheduler_flags"), f"{word} is only for scheduler {owner}, not {scheduler}")
     timeout = given.get("persistence_timeout", base.timeout)
     persistent = (
         timeout > 0
@@ -448,8 +444,8 @@ def make_service(
     return service
 
 
-def _service_netmask(family: int, given: Any, path: str, findings: Findings) -> int:
-    where = _at(path, "persistence_netmask")
+def _service_netmask(family: int, given: Any, path: Place, findings: Findings) -> int:
+    where = at(path, "persistence_netmask")
     if family == AF_INET6:
         if isinstance(given, bytes) or not 1 <= given <= 128:
             findings.problem(where, "must be a prefix length 1..128 for IPv6", _shown_netmask(given))
@@ -496,7 +492,7 @@ def make_server(
     given: Mapping[str, Any],
     live: Optional[Server],
     forward: str,
-    path: str,
+    path: Place,
     findings: Findings,
 ) -> Server:
     """A server of the service ``key`` from its parsed keys. What is not given comes from ``live``, or is the default
@@ -511,7 +507,7 @@ def make_server(
     lower = given.get("lower_threshold", base.lower)
     if weight > USUAL_WEIGHT:
         findings.warning(
-            _at(path, "weight"), f"is above {USUAL_WEIGHT}, the most that ipvsadm restores except Debian's", weight
+            at(path, "weight"), f"is above {USUAL_WEIGHT}, the most that ipvsadm restores except Debian's", weight
         )
     if method == _TUN:
         server = Server(identity, method, weight, upper, lower, *_tunnel(given, base))
@@ -523,12 +519,12 @@ def make_server(
             f"a loopback address is this host, which gets packets by forward {word_of(FORWARDS, method)} "
             "as they are: a program here must listen on the service's address"
         )
-        findings.warning(_at(path, "address"), rule, _values.show_address(identity.address))
+        findings.warning(at(path, "address"), rule, _values.show_address(identity.address))
     if method != _TUN:
         for name, words in _TUNNEL_WORDS.items():
             if name in given:
                 value = word_of(words, given[name]) if words else given[name]
-                findings.problem(_at(path, name), "is only for forward tun", value)
+                findings.problem(at(path, name), "is only for forward tun", value)
     return server
 
 
@@ -606,18 +602,18 @@ def _tunnel(given: Mapping[str, Any], base: Server) -> tuple[int, int, int]:
     return kind, port, given.get("tunnel_checksum", base.tunnel_flags if same else 0)
 
 
-def _refuse_inventory_keys(value: object, path: str, findings: Findings) -> object:
+def _refuse_inventory_keys(value: object, path: Place, findings: Findings) -> object:
     if not isinstance(value, Mapping):
         return value
     for name in INVENTORY_KEYS:
         if name in value:
             findings.problem(
-                _at(path, name), "is known to the inventory only: pass the services through l4lb.ipvs.resolve_services"
+                at(path, name), "is known to the inventory only: pass the services through l4lb.ipvs.resolve_services"
             )
     return {name: item for name, item in value.items() if name not in INVENTORY_KEYS}
 
 
-def parse_key(value: object, path: str, findings: Findings) -> Optional[ServiceKey]:
+def parse_key(value: object, path: Place, findings: Findings) -> Optional[ServiceKey]:
     """A dict that names a service -> its key, or ``None`` with the problems in ``findings``."""
     given = _values.record(KEY_FIELDS, value, path, findings)
     if given is None or not isinstance(value, Mapping):
@@ -629,17 +625,17 @@ def parse_key(value: object, path: str, findings: Findings) -> Optional[ServiceK
 
 
 def parse_server_of(
-    service: object, server: object, path: str, findings: Findings
+    service: object, server: object, path: Place, findings: Findings
 ) -> Optional[tuple[ServiceKey, ServerKey]]:
     """Dicts that name a service and one of its servers -> their keys, or ``None`` if they name none; every problem goes
     to ``findings``.
     """
-    key = parse_key(service, f"{path}.service", findings)
-    given = _values.record(SERVER_KEY_FIELDS, server, f"{path}.server", findings)
+    key = parse_key(service, at(path, "service"), findings)
+    given = _values.record(SERVER_KEY_FIELDS, server, at(path, "server"), findings)
     if key is None or given is None or "address" not in given:
         return None
     server_key = make_server_key(key, given)
-    _report(_server_key_breaks(server_key), (key, server_key), f"{path}.server", findings)
+    _report(_server_key_breaks(server_key), (key, server_key), at(path, "server"), findings)
     return key, server_key
 
 
@@ -652,10 +648,10 @@ _MARSHAL = 2  # the last version without references: what is written alike gives
 
 def parse_entry(
     value: object,
-    path: str,
+    path: Place,
     findings: Findings,
     known: Optional[Known] = None,
-    places: Optional[Sequence[str]] = None,
+    places: Optional[Sequence[Place]] = None,
 ) -> Optional[Entry]:
     """A dict with a service and its servers, where what is not given is the default -> :class:`Entry`, or ``None`` with
     the problems in ``findings``. Entries of the same table share what is ``known``; ``places`` are those of the
@@ -718,7 +714,7 @@ def _quiet_server(item: Any, key: ServiceKey, forward: str, findings: Findings, 
 _SOME_KEY = ServiceKey(1, AF_INET, 0, b"", 0)
 
 
-def check_options(value: object, path: str, findings: Findings) -> None:
+def check_options(value: object, path: Place, findings: Findings) -> None:
     """Report what is wrong with the options of a service, whose key is bad or missing."""
     given = _values.record(OPTION_FIELDS + LIST_FIELDS, value, path, findings, SERVICE_HINTS)
     if given is not None:
@@ -727,15 +723,15 @@ def check_options(value: object, path: str, findings: Findings) -> None:
 
 
 def _told_entry(
-    value: object, path: str, findings: Findings, places: Optional[Sequence[str]] = None
+    value: object, path: Place, findings: Findings, places: Optional[Sequence[Place]] = None
 ) -> Optional[Entry]:
     value = _refuse_inventory_keys(value, path, findings)
     given = _values.record(ENTRY_FIELDS, value, path, findings, SERVICE_HINTS)
     if given is None or not isinstance(value, Mapping):
         return None
     key = make_key(given, value, path, findings)
-    items = _values.records(given.get("servers", []), _at(path, "servers"), findings, MAX_SERVERS)
-    where = [f"{path}.servers[{i}]" for i in range(len(items))] if places is None else places
+    items = _values.records(given.get("servers", []), at(path, "servers"), findings, MAX_SERVERS)
+    where = [at(path, "servers", i) for i in range(len(items))] if places is None else places
     parsed = [_values.record(SERVER_FIELDS, *one, findings, _SERVER_HINTS) for one in zip(items, where)]
     known = key is not None
     key = key or _SOME_KEY
@@ -745,7 +741,7 @@ def _told_entry(
         _report(_key_breaks(key) + _option_breaks(service), (key, None), path, findings)
     forward = given.get("forward", DEFAULT_FORWARD)
     of_servers = findings if known and ("forward" in given) == ("forward" in value) else Findings()
-    firsts: dict[ServerKey, str] = {}
+    firsts: dict[ServerKey, Place] = {}
     servers: dict[ServerKey, Server] = {}
     for item, one, place in zip(items, parsed, where):
         if one is None or "address" not in one or ("port" in one) != ("port" in item):  # type: ignore[operator]
@@ -784,9 +780,9 @@ def refuses_when_quiesced(service: Service, server: Server) -> bool:
     return server.weight == 0 and service.scheduler in ("sh", "mh") and not service.flags & FLAG_WORDS["mh-fallback"][0]
 
 
-def _weigh(service: Service, servers: Mapping[ServerKey, Server], path: str, findings: Findings) -> None:
+def _weigh(service: Service, servers: Mapping[ServerKey, Server], path: Place, findings: Findings) -> None:
     """What is legal but probably not meant. Sources: ip_vs_sh.c (ip_vs_sh_reassign), ip_vs_mh.c (ip_vs_mh_reassign)."""
-    where = _at(path, "servers")
+    where = at(path, "servers")
     weights = [server.weight for server in servers.values()]
     total = sum(weights)
     if not servers:
@@ -819,17 +815,17 @@ class TableParser:
     so use it only after :meth:`Findings.raise_problems`. ``path`` is where the list of them is.
     """
 
-    def __init__(self, path: str, findings: Findings) -> None:
+    def __init__(self, path: Place, findings: Findings) -> None:
         self.table: Table = {}
         self._path = path
         self._findings = findings
-        self._places: dict[ServiceKey, str] = {}
+        self._places: dict[ServiceKey, Place] = {}
         self._known: Known = {}
         self._servers = 0
         self._looked_at = 0
         self._inexcusable = 0
 
-    def add(self, value: object, path: str, servers: Optional[Sequence[str]] = None) -> bool:
+    def add(self, value: object, path: Place, servers: Optional[Sequence[Place]] = None) -> bool:
         """Take the service at ``path``, whose servers are at the places ``servers`` if these are not below it. ->
         Whether to go on: not where the services are more than anyone has.
         """
@@ -861,10 +857,10 @@ class TableParser:
         return False
 
 
-def parse_services(value: object, path: str, findings: Findings) -> Table:
+def parse_services(value: object, path: Place, findings: Findings) -> Table:
     """The list of services of a table -> the table it means, as :class:`TableParser` does."""
     parser = TableParser(path, findings)
     for i, item in enumerate(_values.records(value, path, findings, MAX_SERVICES)):
-        if not parser.add(item, f"{path}[{i}]"):
+        if not parser.add(item, at(path, i)):
             break
     return parser.table

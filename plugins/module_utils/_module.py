@@ -22,7 +22,7 @@ from typing import Any, Callable, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ._errors import Finding, Findings, Forbidden, InvalidInput, IpvsError, Unavailable
+from ._errors import Finding, Findings, Forbidden, InvalidInput, IpvsError, Unavailable, at
 
 NETNS_DIR = "/run/netns"
 #: Locks and the record of what is ours, until the next boot.
@@ -124,7 +124,7 @@ def enter_namespace(name: Optional[str]) -> None:
     known = sorted(os.listdir(NETNS_DIR)) if os.path.isdir(NETNS_DIR) else []
     if name not in known:
         rule = f"no such network namespace; known: {', '.join(known) or 'none'} (none is created)"
-        raise InvalidInput(str(Finding("netns", rule, name)))
+        raise InvalidInput(str(Finding(at("netns"), rule, name)))
     try:
         from ._files import opened  # most runs stay where they are
 
@@ -135,7 +135,7 @@ def enter_namespace(name: Optional[str]) -> None:
     except OSError as error:
         leftover = error.errno == errno.EINVAL  # nothing is mounted on it
         rule = "is no network namespace: a leftover file" if leftover else f"cannot be entered: {error.strerror}"
-        raise InvalidInput(str(Finding("netns", rule, name))) from None
+        raise InvalidInput(str(Finding(at("netns"), rule, name))) from None
 
 
 def _setns(descriptor: int) -> None:

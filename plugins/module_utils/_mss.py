@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Optional
 
 from . import _draft, _values
 from ._draft import Chain, Draft, Element, Elements, Reading, Shape
-from ._errors import BadValue, Findings
+from ._errors import BadValue, Findings, Place, at
 from ._model import AF_INET, AF_INET6
 from ._nft import LiveTable
 from ._values import Field, show_address
@@ -42,22 +42,22 @@ class Clamp(NamedTuple):
     mss: int
 
 
-def parse_clamps(value: object, path: str, findings: Findings) -> list[Clamp]:
+def parse_clamps(value: object, path: Place, findings: Findings) -> list[Clamp]:
     """The list of clamps; every problem goes to ``findings``."""
     clamps: list[Clamp] = []
     places: dict[bytes, int] = {}
     for i, item in enumerate(_values.records(value, path, findings, MAX_CLAMPS)):
-        clamp = _parse_clamp(item, f"{path}[{i}]", findings)
+        clamp = _parse_clamp(item, at(path, i), findings)
         if clamp is None:
             continue
         first = places.setdefault(clamp.address, i)
         if first != i:
-            findings.problem(f"{path}[{i}]", f"duplicate of {path}[{first}]", show_address(clamp.address))
+            findings.problem(at(path, i), f"duplicate of {path}[{first}]", show_address(clamp.address))
         clamps.append(clamp)
     return clamps
 
 
-def _parse_clamp(item: object, where: str, findings: Findings) -> Optional[Clamp]:
+def _parse_clamp(item: object, where: Place, findings: Findings) -> Optional[Clamp]:
     given = _values.record(FIELDS, item, where, findings)
     return Clamp(**given) if given is not None and set(given) == set(Clamp._fields) else None
 

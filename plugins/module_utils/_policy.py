@@ -14,7 +14,7 @@ from collections.abc import Collection
 from typing import NamedTuple, Optional
 
 from . import _model, _values
-from ._errors import BadValue, Findings, IpvsError
+from ._errors import BadValue, Findings, IpvsError, Place, at
 from ._model import Entry, Server, ServerKey, ServiceKey, Table
 from ._plan import Plan, listed, plan
 from ._values import Field
@@ -129,7 +129,7 @@ def parse_scope(value: object, findings: Findings) -> Scope:
     )
 
 
-def check_scope(wanted: Collection[ServiceKey], scope: Scope, path: str, findings: Findings) -> None:
+def check_scope(wanted: Collection[ServiceKey], scope: Scope, path: Place, findings: Findings) -> None:
     """A listed service outside of the scope is a mistake in one of the two."""
     for key in wanted:
         if not scope.covers(key):
@@ -150,9 +150,9 @@ def parse_not_ready(value: object, findings: Findings) -> frozenset[tuple[Servic
     told = len(findings.problems)
     servers = set()
     for i, item in enumerate(_values.records(value, "not_ready", findings, _model.MAX_SERVERS)):
-        given = _values.record(_NOT_READY_FIELDS, item, f"not_ready[{i}]", findings)
+        given = _values.record(_NOT_READY_FIELDS, item, at("not_ready", i), findings)
         if given is not None and len(given) == len(_NOT_READY_FIELDS):
-            named = _model.parse_server_of(given["service"], given["server"], f"not_ready[{i}]", findings)
+            named = _model.parse_server_of(given["service"], given["server"], at("not_ready", i), findings)
             servers.update([named] if named else [])
     findings.problems[told:] = [one for one in findings.problems[told:] if one.subject is None]
     return frozenset(servers)

@@ -20,7 +20,7 @@ from re import Pattern
 from typing import Any, Callable, NamedTuple, Optional, TypeVar
 
 from . import _values
-from ._errors import BadValue, Findings
+from ._errors import BadValue, Findings, at
 from ._module import Task
 from ._values import Field
 
@@ -106,30 +106,30 @@ def parse_targets(value: object, findings: Findings) -> list[Target]:
     """The option ``targets``; every problem goes to ``findings``."""
     targets = []
     for i, item in enumerate(_values.records(value, "targets", findings, MAX_TARGETS)):
-        path, before = f"targets[{i}]", len(findings.problems)
+        path, before = at("targets", i), len(findings.problems)
         given = _values.record(FIELDS, item, path, findings)
         if given is None or len(findings.problems) > before:
             continue
         target = Target(**{"name": None, "ports": given.pop("count", 1), **given})
         if target.source_port and target.source_port + target.ports - 1 > 65535:
             findings.problem(
-                f"{path}.count", f"leads beyond port 65535 from source_port {target.source_port}", target.ports
+                at(path, "count"), f"leads beyond port 65535 from source_port {target.source_port}", target.ports
             )
         if target.ports * target.repeat > MAX_ATTEMPTS:
-            findings.problem(f"{path}.repeat", f"times count must be at most {MAX_ATTEMPTS}", target.repeat)
+            findings.problem(at(path, "repeat"), f"times count must be at most {MAX_ATTEMPTS}", target.repeat)
         if target.together and target.source_port and target.repeat > 1:
             findings.problem(
-                f"{path}.repeat", "must be 1 with together: a source port has one connection", target.repeat
+                at(path, "repeat"), "must be 1 with together: a source port has one connection", target.repeat
             )
         if target.source_address and len(target.source_address) != len(target.address):
             findings.problem(
-                f"{path}.source_address",
+                at(path, "source_address"),
                 "must be of the family of address",
                 _values.show_address(target.source_address),
             )
         if target.protocol == "udp" and target.pattern and not target.send:
             findings.problem(
-                f"{path}.send", "is required with udp and pattern: nobody answers a datagram that was not sent"
+                at(path, "send"), "is required with udp and pattern: nobody answers a datagram that was not sent"
             )
         targets.append(target)
     return targets

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Optional, Union
 
 from . import _values
-from ._errors import BadValue, Findings
+from ._errors import BadValue, Findings, Path, Place, at
 from ._rtnl import Link
 from ._rtnl_route import FULL_MASK, IPV6_METRIC, MAIN, Hop, Prefix, Route, Rule
 from ._values import Field, show_address
@@ -99,11 +99,11 @@ class Policy(NamedTuple):
     prefixes that stay direct, and ``paths`` say where the task names each.
     """
 
-    path: str
+    path: Place
     name: str
     rule: Optional[Rule]
     routes: tuple[Route, ...]
-    paths: tuple[str, ...]
+    paths: tuple[Path, ...]
 
     @property
     def table(self) -> tuple[int, int]:
@@ -268,37 +268,37 @@ def parse_request(params: Mapping[str, Any], findings: Findings) -> Request:
         listed = _values.records(params["policies"], "policies", findings, MAX_POLICIES)
     elif not (absent and purge):
         findings.problem("policies", "is required")
-    parsed = [_parse_policy(item, f"policies[{i}]", absent, findings) for i, item in enumerate(listed)]
+    parsed = [_parse_policy(item, at("policies", i), absent, findings) for i, item in enumerate(listed)]
     policies = tuple(policy for policy in parsed if policy is not None)
     _check_duplicates(policies, findings)
     return Request(policies, absent, purge, force)
 
 
-def _parse_policy(item: object, path: str, absent: bool, findings: Findings) -> Optional[Policy]:
+def _parse_policy(item: object, path: Place, absent: bool, findings: Findings) -> Optional[Policy]:
     given = _values.record(POLICY_FIELDS, item, path, findings)
     if given is None or not isinstance(item, Mapping):
         return None
-    listed = _values.records(given.get("routes", ()), f"{path}.routes", findings, MAX_ROUTES)
-    routes = [_values.record(ROUTE_FIELDS, route, f"{path}.routes[{i}]", findings) for i, route in enumerate(listed)]
+    listed = _values.records(given.get("routes", ()), at(path, "routes"), findings, MAX_ROUTES)
+    routes = [_values.record(ROUTE_FIELDS, route, at(path, "routes", i), findings) for i, route in enumerate(listed)]
     found = [route for route in routes if route is not None]
     length = _length(item, given, found, path, findings)
     main = given.get("table", MAIN if "table" in item else TABLE) == MAIN
     if "table" not in item or "table" in given:
         _check_rule(item, given, main, path, findings)
     if not listed and not absent:
-        findings.problem(f"{path}.routes", "is required, at least one")
+        findings.problem(at(path, "routes"), "is required, at least one")
     if length is None:
         return None
     table = MAIN if main else given.get("table", TABLE)
     made = [
-        _make_route(route, length, table, f"{path}.routes[{i}]", findings)
+        _make_route(route, length, table, at(path, "routes", i), findings)
         for i, route in enumerate(routes)
         if route is not None
     ]
-    paths = [f"{path}.routes[{i}]" for i, route in enumerate(routes) if route is not None]
+    paths = [at(path, "routes", i) for i, route in enumerate(routes) if route is not None]
     direct: tuple[Prefix, ...] = given.get("direct", ())
     made += [Route(table, prefix, "throw", metric=_metric(length)) for prefix in direct]
-    paths += [f"{path}.direct[{i}]" for i in range(len(direct))]
+    paths += [at(path, "direct", i) for i in range(len(direct))]
     rule = None if main else _make_rule(given, length, table)
     if rule is None and not made:
         return None
@@ -309,43 +309,43 @@ def _length(
     item: Mapping[str, Any],
     given: Mapping[str, Any],
     routes: Sequence[Mapping[str, Any]],
-    path: str,
+    path: Place,
     findings: Findings,
 ) -> Optional[int]:
     """The length of the addresses of the policy's family, which all of them must share."""
-    said: list[tuple[str, int]] = [("family", LENGTHS[given["family"]])] if "family" in given else []
-    said += [(name, len(given[name].address)) for name in ("from", "to") if name in given]
+    said: list[tuple[Path, int]] = [(at("family"), LENGTHS[given["family"]])] if "family" in given else []
+    said += [(at(name), len(given[name].address)) for name in ("from", "to") if name in given]
     for i, route in enumerate(routes):
-        said += [(f"routes[{i}].to", len(route["to"].address))] if "to" in route else []
-        said += [(f"routes[{i}].{name}", len(route[name])) for name in ("via", "source") if name in route]
-    said += [(f"direct[{i}]", len(prefix.address)) for i, prefix in enumerate(given.get("direct", ()))]
+        said += [(at("routes", i, "to"), len(route["to"].address))] if "to" in route else []
+        said += [(at("routes", i, name), len(route[name])) for name in ("via", "source") if name in route]
+    said += [(at("direct", i), len(prefix.address)) for i, prefix in enumerate(given.get("direct", ()))]
     if not said:
         if "family" not in item:
-            findings.problem(f"{path}.family", "is required where no address tells it")
+            findings.problem(at(path, "family"), "is required where no address tells it")
         return None
     first, length = said[0]
-    for name, other in said[1:]:
+    for place, other in said[1:]:
         if other != length:
-            findings.problem(f"{path}.{name}", f"must be of the same family as {first}")
+            findings.problem(at(path, *place), f"must be of the same family as {first}")
     return length if all(other == length for dummy, other in said) else None
 
 
-def _check_rule(item: Mapping[str, Any], given: Mapping[str, Any], main: bool, path: str, findings: Findings) -> None:
+def _check_rule(item: Mapping[str, Any], given: Mapping[str, Any], main: bool, path: Place, findings: Findings) -> None:
     if main:
         for name in (*SELECTORS, "fwmask", "priority", "direct"):
             if name in item:
-                findings.problem(f"{path}.{name}", "means nothing with table main, which has no rule")
+                findings.problem(at(path, name), "means nothing with table main, which has no rule")
         return
     if not any(name in item for name in SELECTORS):
         findings.problem(path, f"a rule needs one of {', '.join(SELECTORS)}, or it takes every packet")
     for name in ("from", "to"):
         if name in given and not given[name].length:
-            findings.problem(f"{path}.{name}", "takes every packet: leave it out", _full(given[name]))
+            findings.problem(at(path, name), "takes every packet: leave it out", _full(given[name]))
     if "fwmask" in given:
         if "fwmark" not in item:
-            findings.problem(f"{path}.fwmask", "needs fwmark", given["fwmask"])
+            findings.problem(at(path, "fwmask"), "needs fwmark", given["fwmask"])
         elif "fwmark" in given and given["fwmark"] & ~given["fwmask"]:
-            findings.problem(f"{path}.fwmask", "hides bits of fwmark, so that nothing matches", given["fwmask"])
+            findings.problem(at(path, "fwmask"), "hides bits of fwmark, so that nothing matches", given["fwmask"])
 
 
 def _make_rule(given: Mapping[str, Any], length: int, table: int) -> Rule:
@@ -364,7 +364,7 @@ def _make_rule(given: Mapping[str, Any], length: int, table: int) -> Rule:
     )
 
 
-def _make_route(given: Mapping[str, Any], length: int, table: int, path: str, findings: Findings) -> Route:
+def _make_route(given: Mapping[str, Any], length: int, table: int, path: Place, findings: Findings) -> Route:
     route = Route(
         table=table,
         to=given.get("to", Prefix(b"\0" * length, 0)),
@@ -380,29 +380,29 @@ def _make_route(given: Mapping[str, Any], length: int, table: int, path: str, fi
     else:
         for name in ("via", "device", "source"):
             if name in given:
-                findings.problem(f"{path}.{name}", f"means nothing with type {route.type}")
+                findings.problem(at(path, name), f"means nothing with type {route.type}")
     if route.via:
         _check_gateway(route, path, findings)
     if table == MAIN and not route.to.length:
         rule = "a default route of the main table is not this module's to change: name the prefix"
-        findings.problem(f"{path}.to", rule, _full(route.to))
+        findings.problem(at(path, "to"), rule, _full(route.to))
     return route
 
 
-def _check_gateway(route: Route, path: str, findings: Findings) -> None:
+def _check_gateway(route: Route, path: Place, findings: Findings) -> None:
     if route.via[:1] == b"\xfe" and len(route.via) == 16 and route.via[1] & 0xC0 == 0x80:
         if not route.device:
-            findings.problem(f"{path}.device", "is required for a link-local gateway")
+            findings.problem(at(path, "device"), "is required for a link-local gateway")
         return
     try:
         _values.unicast(show_address(route.via))
     except BadValue as error:
-        findings.problem(f"{path}.via", str(error), show_address(route.via))
+        findings.problem(at(path, "via"), str(error), show_address(route.via))
 
 
 def _check_duplicates(policies: Sequence[Policy], findings: Findings) -> None:
     rules: dict[Rule, Policy] = {}
-    routes: dict[Any, tuple[str, Route]] = {}
+    routes: dict[Any, tuple[Policy, Path, Route]] = {}
     for policy in policies:
         if policy.rule is not None:
             first = rules.setdefault(policy.rule._replace(table=0), policy)
@@ -411,8 +411,8 @@ def _check_duplicates(policies: Sequence[Policy], findings: Findings) -> None:
                 what = "duplicate of" if same else "has the rule, to another table, of"
                 findings.problem(policy.path, f"{what} {first.path}")
         for path, route in zip(policy.paths, policy.routes):
-            where, known = routes.setdefault(route.key, (path, route))
-            if where == path or (known == route and where.split(".")[0] != policy.path):
+            of, where, known = routes.setdefault(route.key, (policy, path, route))
+            if known is route or (known == route and of is not policy):
                 continue  # a table may serve several rules
             what = "duplicate of" if known == route else "has the destination, table and metric, but another way, of"
             findings.problem(path, f"{what} {where}", _full(route.to))
@@ -507,7 +507,7 @@ def _coming(request: Request, live: Live, findings: Findings) -> tuple[list[Step
                 kept[other] = None
             else:
                 rule = f"somebody else has a route there: {line(other)}"
-                findings.problem(f"{path}.to", rule, _full(route.to))
+                findings.problem(at(path, "to"), rule, _full(route.to))
             if route in mine:
                 _check_route(route, path, live, findings)
         if policy.rule is not None and policy.rule not in live.rules:
@@ -529,24 +529,24 @@ def _satisfies(route: Route, wish: Route) -> bool:
     return route._replace(protocol=wish.protocol) == wish._replace(device=device)
 
 
-def _check_route(route: Route, path: str, live: Live, findings: Findings) -> None:
+def _check_route(route: Route, path: Place, live: Live, findings: Findings) -> None:
     if route.device:
-        _check_interface(route.device, f"{path}.device", live, findings)
+        _check_interface(route.device, at(path, "device"), live, findings)
     if route.source and route.source not in live.held:
-        findings.problem(f"{path}.source", "is not an address of this host", show_address(route.source))
+        findings.problem(at(path, "source"), "is not an address of this host", show_address(route.source))
     if not route.via or (route.device and route.device not in live.links):
         return
     hop = live.hops.get(_gateway(route))
     shown = show_address(route.via)
     if hop is not None and hop.local:
-        findings.problem(f"{path}.via", "is an address of this host itself", shown)
+        findings.problem(at(path, "via"), "is an address of this host itself", shown)
     elif hop is None or not hop.direct:
-        findings.problem(f"{path}.via", "is not a neighbour: a gateway must be on a network of this host", shown)
+        findings.problem(at(path, "via"), "is not a neighbour: a gateway must be on a network of this host", shown)
     elif route.device not in ("", hop.device):
-        findings.problem(f"{path}.via", f"is a neighbour on {hop.device}, not on {route.device}", shown)
+        findings.problem(at(path, "via"), f"is a neighbour on {hop.device}, not on {route.device}", shown)
 
 
-def _check_interface(name: str, path: str, live: Live, findings: Findings) -> None:
+def _check_interface(name: str, path: Place, live: Live, findings: Findings) -> None:
     if name not in live.links:
         findings.problem(path, f"no such interface; known: {', '.join(sorted(live.links))}", name)
 
@@ -554,11 +554,11 @@ def _check_interface(name: str, path: str, live: Live, findings: Findings) -> No
 def _check_new_rule(policy: Policy, rule: Rule, live: Live, findings: Findings) -> None:
     path = policy.path
     if rule.iif:
-        _check_interface(rule.iif, f"{path}.iif", live, findings)
+        _check_interface(rule.iif, at(path, "iif"), live, findings)
     for other in live.rules:
         if not other.ours and (other.length, other.priority) == (rule.length, rule.priority):
             told = f"a rule of somebody else has it ({line(other)}): which comes first is not certain"
-            findings.problem(f"{path}.priority", told, rule.priority)
+            findings.problem(at(path, "priority"), told, rule.priority)
             break
     narrow = rule.iif or rule.ip_protocol or rule.source_port or rule.destination_port or rule.fwmark
     devices = {_device(route, live) for route in policy.routes}

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Optional
 
 from . import _draft, _values
 from ._draft import Chain, Draft, Element, Elements, Key, Reading, Shape
-from ._errors import Findings
+from ._errors import Findings, Place, at
 from ._model import (
     PROTOCOLS,
     ServerKey,
@@ -91,13 +91,13 @@ KINDS = (
 )
 
 
-def parse_flows(value: object, path: str, findings: Findings) -> list[Flow]:
+def parse_flows(value: object, path: Place, findings: Findings) -> list[Flow]:
     """The list of flows; every problem goes to ``findings``."""
     flows: list[Flow] = []
     places: dict[tuple[ServiceKey, ServerKey], int] = {}
     elements: dict[tuple[int, Element], tuple[int, bytes]] = {}
     for i, item in enumerate(_values.records(value, path, findings, MAX_FLOWS)):
-        where = f"{path}[{i}]"
+        where = at(path, i)
         flow = _parse_flow(item, where, findings)
         if flow is None:
             continue
@@ -110,12 +110,12 @@ def parse_flows(value: object, path: str, findings: Findings) -> list[Flow]:
         like, source = elements.setdefault((family, element_of(flow)), (i, flow.source))
         if source != flow.source:
             rule = f"cannot be told from {path}[{like}] in a packet, so must have the same source"
-            findings.problem(f"{where}.source", rule, told)
+            findings.problem(at(where, "source"), rule, told)
         flows.append(flow)
     return flows
 
 
-def _parse_flow(item: object, where: str, findings: Findings) -> Optional[Flow]:
+def _parse_flow(item: object, where: Place, findings: Findings) -> Optional[Flow]:
     given = _values.record(FLOW_FIELDS, item, where, findings)
     if given is None or not {"service", "server"} <= set(given):
         return None
@@ -126,9 +126,9 @@ def _parse_flow(item: object, where: str, findings: Findings) -> Optional[Flow]:
     source = given.get("source", b"")
     if identity.family != service.family:
         rule = "must be of the service's family: IPVS does not translate between them"
-        findings.problem(f"{where}.server.address", rule, show_address(identity.address))
+        findings.problem(at(where, "server", "address"), rule, show_address(identity.address))
     if source and len(source) != len(identity.address):
-        findings.problem(f"{where}.source", "must be of the server's family", show_address(source))
+        findings.problem(at(where, "source"), "must be of the server's family", show_address(source))
     return Flow(service, identity, source)
 
 

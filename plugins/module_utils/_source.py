@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from . import _values
-from ._errors import Finding, Findings, InvalidInput, Unavailable, show_key
+from ._errors import Finding, Findings, InvalidInput, Path, Unavailable, at, show_key
 from ._files import read
 from ._values import Field
 
@@ -47,20 +47,20 @@ def load(path: str, findings: Findings) -> tuple[object, bool]:
     try:
         text = read(path, encoding="utf-8-sig")  # a byte order mark says nothing
     except (OSError, ValueError) as error:
-        raise InvalidInput(str(Finding("src", f"cannot be read: {error}", path))) from None
+        raise InvalidInput(str(Finding(at("src"), f"cannot be read: {error}", path))) from None
     if _COMMANDS.match(text):
         from . import _ipvsadm  # most files are not of this form
 
         services = _ipvsadm.parse(text, "src", findings)
         if not services and not findings.problems:
-            raise InvalidInput(str(Finding("src", _EMPTY, path)))
+            raise InvalidInput(str(Finding(at("src"), _EMPTY, path)))
         return services, True
     if not any(line.strip() and not line.lstrip().startswith("#") for line in text.splitlines()):
-        raise InvalidInput(str(Finding("src", _EMPTY, path)))
+        raise InvalidInput(str(Finding(at("src"), _EMPTY, path)))
     try:
         held = _structured(text, path, findings)
     except RecursionError:
-        raise InvalidInput(str(Finding("src", "is nested too deeply", path))) from None
+        raise InvalidInput(str(Finding(at("src"), "is nested too deeply", path))) from None
     if isinstance(held, dict):
         held = (_values.record(_FIELDS, held, "src", findings) or {}).get("services", [])
     return held, False
@@ -81,7 +81,7 @@ def _structured(text: str, path: str, findings: Findings) -> Any:
         loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
         root = loader.get_single_node()
         if root is None or (root.tag == _NULL and not root.value):
-            raise InvalidInput(str(Finding("src", _EMPTY, path)))
+            raise InvalidInput(str(Finding(at("src"), _EMPTY, path)))
         # YAML has 80 written as 0120, 1:20 and 8_0 too
         loader.yaml_constructors = {**loader.yaml_constructors, _INTEGER: lambda dummy, node: _integer(node.value)}
         # before the loader merges what stands under << into its mapping, where a key may then stand twice
@@ -92,7 +92,7 @@ def _structured(text: str, path: str, findings: Findings) -> Any:
         # all but the first are of values that are not what their tags say: a date that is none
         place = " ".join(str(error).split())
         raise InvalidInput(
-            str(Finding("src", f"is neither YAML nor JSON nor ipvsadm commands: {place}", path))
+            str(Finding(at("src"), f"is neither YAML nor JSON nor ipvsadm commands: {place}", path))
         ) from None
 
 
@@ -101,7 +101,7 @@ def _json(text: str, findings: Findings) -> Any:
         return json.loads(text, object_pairs_hook=_once, parse_int=_integer)
     except _Repeated:
         # an object is not told its place while it is read
-        for place, key in _repeated_pairs(json.loads(text, object_pairs_hook=tuple), "src"):
+        for place, key in _repeated_pairs(json.loads(text, object_pairs_hook=tuple), at("src")):
             findings.problem(place, _TWICE, key)
         return json.loads(text, parse_int=_integer)
 
@@ -118,15 +118,15 @@ def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return held
 
 
-def _repeated_pairs(held: object, path: str) -> Iterator[tuple[str, str]]:
+def _repeated_pairs(held: object, path: Path) -> Iterator[tuple[Path, str]]:
     """Place and key, wherever an object of JSON, read as a tuple of pairs, has a key twice."""
     if isinstance(held, tuple):
         yield from ((path, key) for key, count in Counter(key for key, dummy in held).items() if count > 1)
         for key, value in held:
-            yield from _repeated_pairs(value, f"{path}.{show_key(key)}")
+            yield from _repeated_pairs(value, at(path, show_key(key)))
     elif isinstance(held, list):
         for i, value in enumerate(held):
-            yield from _repeated_pairs(value, f"{path}[{i}]")
+            yield from _repeated_pairs(value, at(path, i))
 
 
 def _repeated_nodes(root: Any) -> Iterator[tuple[int, str]]:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Optional
 
 from . import _draft, _values
 from ._draft import Chain, Draft, Element, Elements, Key, Reading, Shape
-from ._errors import BadValue, Findings
+from ._errors import BadValue, Findings, Path, Place, at
 from ._model import AF_INET, AF_INET6, FAMILIES, PROTOCOLS
 from ._nft import LiveTable, TableName
 from ._values import Field, Parser, show_address
@@ -154,11 +154,11 @@ UNTRACKED = Use(
 )
 
 
-def parse(use: Use, value: object, path: str, findings: Findings) -> list[Traffic]:
+def parse(use: Use, value: object, path: Place, findings: Findings) -> list[Traffic]:
     """The list of traffic; every problem goes to ``findings``."""
-    found: list[tuple[str, Traffic]] = []
+    found: list[tuple[Path, Traffic]] = []
     for i, item in enumerate(_values.records(value, path, findings, MAX_ITEMS)):
-        where = f"{path}[{i}]"
+        where = at(path, i)
         traffic = parse_one(use, item, where, findings)
         if traffic is not None:
             found.append((where, traffic))
@@ -166,7 +166,7 @@ def parse(use: Use, value: object, path: str, findings: Findings) -> list[Traffi
     return [traffic for dummy, traffic in found]
 
 
-def parse_one(use: Use, item: object, where: str, findings: Findings) -> Optional[Traffic]:
+def parse_one(use: Use, item: object, where: Place, findings: Findings) -> Optional[Traffic]:
     """One item of the list, by itself."""
     given = _values.record(use.fields, item, where, findings)
     if given is None:
@@ -178,7 +178,7 @@ def parse_one(use: Use, item: object, where: str, findings: Findings) -> Optiona
     if "family" in given:
         for address in given["addresses"]:
             if _family(address) != FAMILIES[given["family"]]:
-                findings.problem(f"{where}.addresses", f"must be of family {given['family']}", show_address(address))
+                findings.problem(at(where, "addresses"), f"must be of family {given['family']}", show_address(address))
     return Traffic(
         given["addresses"],
         tuple(_joined(given.get("ports", (EVERY_PORT,)))),
@@ -263,7 +263,7 @@ def overlaps(listed: Sequence[Traffic]) -> dict[tuple[int, int], str]:
     return found
 
 
-def check_overlaps(found: Sequence[tuple[str, Traffic]], findings: Findings) -> None:
+def check_overlaps(found: Sequence[tuple[Path, Traffic]], findings: Findings) -> None:
     """Refuse traffic of two items, each with its place: which of them a packet is of could not be told."""
     for (first, second), what in overlaps([traffic for dummy, traffic in found]).items():
         findings.problem(found[second][0], f"overlaps {found[first][0]}", what)

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Callable, NamedTuple, Optional, Union
 
 from . import _values
-from ._errors import Findings
+from ._errors import Findings, Place, at
 from ._rtnl_tunnel import Device
 from ._values import KEEP_FORMER, Field, show_address
 
@@ -157,7 +157,7 @@ class Listener(NamedTuple):
 class Wish(NamedTuple):
     """One tunnel that the task names and where it names it."""
 
-    path: str
+    path: Place
     tunnel: Tunnel
 
 
@@ -259,24 +259,24 @@ def parse_request(params: Mapping[str, Any], findings: Findings) -> Request:
         findings.problem("tunnels", "is required")
     wishes: list[Wish] = []
     for i, item in enumerate(listed):
-        tunnel = _parse_tunnel(item, f"tunnels[{i}]", absent, findings)
+        tunnel = _parse_tunnel(item, at("tunnels", i), absent, findings)
         if tunnel is not None:
-            wishes.append(Wish(f"tunnels[{i}]", tunnel))
+            wishes.append(Wish(at("tunnels", i), tunnel))
     _check_duplicates(wishes, absent, findings)
     looked_at = _values.purge_interfaces(params["purge_interfaces"], purge, findings)
     return Request(tuple(wishes), absent, purge, params["keep_former"], looked_at)
 
 
-def _parse_tunnel(item: object, path: str, absent: bool, findings: Findings) -> Optional[Tunnel]:
+def _parse_tunnel(item: object, path: Place, absent: bool, findings: Findings) -> Optional[Tunnel]:
     given = _values.record(TUNNEL_FIELDS, item, path, findings)
     if given is None or not isinstance(item, Mapping):
         return None
     required = () if absent else ("type",) if given.get("type") == DUMMY else ("type", "local")
     for name in required:
         if name not in item:
-            findings.problem(f"{path}.{name}", "is required")
+            findings.problem(at(path, name), "is required")
     if given.get("name") in FALLBACK_DEVICES:
-        findings.problem(f"{path}.name", "is a device of the kernel's own: give another name", given["name"])
+        findings.problem(at(path, "name"), "is a device of the kernel's own: give another name", given["name"])
     if "name" not in given or not set(required) <= set(given):
         return None
     tunnel = Tunnel(**given)
@@ -284,44 +284,44 @@ def _parse_tunnel(item: object, path: str, absent: bool, findings: Findings) -> 
         _check_options(tunnel, given, item, path, findings)
     if tunnel.remote and tunnel.local:
         if len(tunnel.remote) != len(tunnel.local):
-            findings.problem(f"{path}.remote", "must be of the same family as local", show_address(tunnel.remote))
+            findings.problem(at(path, "remote"), "must be of the same family as local", show_address(tunnel.remote))
         elif tunnel.remote == tunnel.local:
-            findings.problem(f"{path}.remote", "must differ from local", show_address(tunnel.remote))
+            findings.problem(at(path, "remote"), "must differ from local", show_address(tunnel.remote))
     if tunnel.local and _values.is_loopback(tunnel.local):
-        findings.problem(f"{path}.local", "must not be a loopback address", show_address(tunnel.local))
+        findings.problem(at(path, "local"), "must not be a loopback address", show_address(tunnel.local))
     return tunnel
 
 
 def _check_options(
-    tunnel: Tunnel, given: Mapping[str, Any], item: Mapping[str, Any], path: str, findings: Findings
+    tunnel: Tunnel, given: Mapping[str, Any], item: Mapping[str, Any], path: Place, findings: Findings
 ) -> None:
     for name in ("local", "remote", "family") if tunnel.type == DUMMY else ():
         if name in given:
-            findings.problem(f"{path}.{name}", "is for tunnels: a dummy receives nothing", item[name])
+            findings.problem(at(path, name), "is for tunnels: a dummy receives nothing", item[name])
     if tunnel.type == "gre" and tunnel.family != "any":
-        findings.problem(f"{path}.family", "a gre device takes both families: leave it out", tunnel.family)
+        findings.problem(at(path, "family"), "a gre device takes both families: leave it out", tunnel.family)
     if tunnel.type == GUE:
         if not tunnel.ports and ("ports" in given or "ports" not in item):
-            findings.problem(f"{path}.ports", "is required with type gue, at least one")
+            findings.problem(at(path, "ports"), "is required with type gue, at least one")
         if len(tunnel.ports) > MAX_PORTS:
-            findings.problem(f"{path}.ports", f"must have at most {MAX_PORTS} items (has {len(tunnel.ports)})")
+            findings.problem(at(path, "ports"), f"must have at most {MAX_PORTS} items (has {len(tunnel.ports)})")
         if len(set(tunnel.ports)) != len(tunnel.ports):
-            findings.problem(f"{path}.ports", "must not name a thing twice", list(tunnel.ports))
+            findings.problem(at(path, "ports"), "must not name a thing twice", list(tunnel.ports))
     elif "ports" in given:
-        findings.problem(f"{path}.ports", "is for type gue", list(tunnel.ports))
+        findings.problem(at(path, "ports"), "is for type gue", list(tunnel.ports))
     if "checksum" in given and tunnel.type not in ("gre", GUE):
-        findings.problem(f"{path}.checksum", "is for types gre and gue", tunnel.checksum)
+        findings.problem(at(path, "checksum"), "is for types gre and gue", tunnel.checksum)
     if tunnel.type == "gre" and tunnel.checksum == "remcsum":
-        findings.problem(f"{path}.checksum", "must be none or csum with type gre", tunnel.checksum)
+        findings.problem(at(path, "checksum"), "must be none or csum with type gre", tunnel.checksum)
 
 
 def _check_duplicates(wishes: Sequence[Wish], absent: bool, findings: Findings) -> None:
-    names: dict[str, str] = {}
-    ends: dict[tuple[Any, ...], str] = {}
+    names: dict[str, Place] = {}
+    ends: dict[tuple[Any, ...], Place] = {}
     for path, tunnel in wishes:
         first = names.setdefault(tunnel.name, path)
         if first != path:
-            findings.problem(f"{path}.name", f"duplicate of {first}", tunnel.name)
+            findings.problem(at(path, "name"), f"duplicate of {first}", tunnel.name)
         if absent or first != path or tunnel.arrival not in RECEIVERS:
             continue
         first = ends.setdefault(_ends(tunnel.device(())), path)
@@ -329,7 +329,7 @@ def _check_duplicates(wishes: Sequence[Wish], absent: bool, findings: Findings) 
             rule = (
                 f"the kernel allows one device with these ends, and {first} has them: a gue tunnel takes ipip as well"
             )
-            findings.problem(f"{path}.local", rule, show_address(tunnel.local))
+            findings.problem(at(path, "local"), rule, show_address(tunnel.local))
 
 
 def _ends(device: Device) -> tuple[Any, ...]:
@@ -371,7 +371,7 @@ def make_plan(request: Request, live: Live, known: Callable[[str], bool], findin
             plain = live.listeners.get(listener)
             if plain is False:
                 rule = f"UDP port {listener.port} is a listener of somebody else that takes something else"
-                findings.problem(f"{wish.path}.ports", rule, listener.port)
+                findings.problem(at(wish.path, "ports"), rule, listener.port)
             if plain is None or listener in owned:
                 wanted[listener] = None
             elif listener not in kept:
@@ -385,7 +385,7 @@ def make_plan(request: Request, live: Live, known: Callable[[str], bool], findin
             added.append(Step("add", device))
         elif not is_ours(found):
             findings.problem(
-                f"{wish.path}.name", f"is a device of somebody else (kind {found.kind or 'none'})", tunnel.name
+                at(wish.path, "name"), f"is a device of somebody else (kind {found.kind or 'none'})", tunnel.name
             )
         else:
             _check_change(wish, found, device, findings)
@@ -415,19 +415,19 @@ def _check_host(wish: Wish, live: Live, known: Callable[[str], bool], findings: 
     path, tunnel = wish
     if tunnel.local and tunnel.local not in live.held:
         rule = "is not an address of this host, so that nothing sent to it arrives here"
-        findings.problem(f"{path}.local", rule, show_address(tunnel.local))
+        findings.problem(at(path, "local"), rule, show_address(tunnel.local))
     if tunnel.remote in live.held:
-        findings.problem(f"{path}.remote", "is an address of this host itself", show_address(tunnel.remote))
+        findings.problem(at(path, "remote"), "is an address of this host itself", show_address(tunnel.remote))
     missing = [module for module in tunnel.modules if not known(module)]
     if missing:
-        findings.problem(f"{path}.type", f"this kernel has no module {', '.join(missing)}", tunnel.type)
+        findings.problem(at(path, "type"), f"this kernel has no module {', '.join(missing)}", tunnel.type)
 
 
 def _check_addition(wish: Wish, device: Device, live: Live, findings: Findings) -> None:
     for other in live.devices.values():
         if _ends(other) == _ends(device):
             rule = f"the kernel allows one device with these ends, and {other.name} has them"
-            findings.problem(f"{wish.path}.local", rule, show_address(device.local))
+            findings.problem(at(wish.path, "local"), rule, show_address(device.local))
 
 
 def _check_change(wish: Wish, found: Device, device: Device, findings: Findings) -> None:
@@ -435,7 +435,7 @@ def _check_change(wish: Wish, found: Device, device: Device, findings: Findings)
     differing = [name for name in same if getattr(found, name) != getattr(device, name)]
     if differing:
         rule = f"exists with another {', '.join(differing)}: remove the tunnel first, with state absent"
-        findings.problem(f"{wish.path}.name", rule, device_line(found))
+        findings.problem(at(wish.path, "name"), rule, device_line(found))
 
 
 def _check_removals(removed: Sequence[Device], live: Live, findings: Findings) -> None:

@@ -16,7 +16,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable, NamedTuple, Optional
 
-from ._errors import BadItems, BadValue, Findings, show_key
+from ._errors import BadItems, BadValue, Findings, Place, at, show_key
 from ._hints import NO_HINTS, Hints
 
 Parser = Callable[[object], Any]
@@ -169,12 +169,12 @@ def list_of(one: Parser) -> Parser:
         if len(value) > MAX_ITEMS:
             raise BadValue(f"must have at most {MAX_ITEMS} items (has {len(value)})")
         items: list[Any] = []
-        bad: list[tuple[str, BadValue, object]] = []
+        bad: list[tuple[int, BadValue, object]] = []
         for i, item in enumerate(value):
             try:
                 items.append(one(item))
             except BadValue as error:
-                bad.append((f"[{i}]", error, item))
+                bad.append((i, error, item))
         if bad:
             raise BadItems(bad)
         return tuple(items)
@@ -278,7 +278,7 @@ def mac(value: object) -> str:
     return address
 
 
-def has_few_keys(value: Mapping[Any, Any], path: str, findings: Findings, most: int = MAX_KEYS) -> bool:
+def has_few_keys(value: Mapping[Any, Any], path: Place, findings: Findings, most: int = MAX_KEYS) -> bool:
     """Whether a dict has no more keys than any good one; more are one problem, not one each."""
     if len(value) > most:
         findings.problem(path, f"must have at most {most} keys (has {len(value)})")
@@ -286,7 +286,7 @@ def has_few_keys(value: Mapping[Any, Any], path: str, findings: Findings, most: 
 
 
 def record(
-    fields: Sequence[Field], value: object, path: str, findings: Findings, hints: Hints = NO_HINTS
+    fields: Sequence[Field], value: object, path: Place, findings: Findings, hints: Hints = NO_HINTS
 ) -> Optional[dict[str, Any]]:
     """Parse a dict by its ``fields``; every problem goes to ``findings`` under ``path``. Returns the parsed keys
     that were given and good (not given is absent from the result, never a default), or ``None`` if ``value`` is
@@ -297,24 +297,23 @@ def record(
         return None
     if not has_few_keys(value, path, findings, max(MAX_KEYS, len(fields))):
         return None
-    prefix = f"{path}." if path else ""
     parsers = {field.name: field.parse for field in fields}
     parsed: dict[str, Any] = {}
     for name, given in value.items():
         if name not in parsers:
             # looking for what is alike takes time
             hint = "" if findings.full else f"; {hints.of(name, parsers)}"
-            findings.problem(f"{prefix}{show_key(name)}", f"unknown key{hint}")
+            findings.problem(at(path, show_key(name)), f"unknown key{hint}")
         elif given is None or given == "":
-            findings.problem(f"{prefix}{name}", "must not be empty")
+            findings.problem(at(path, name), "must not be empty")
         else:
             try:
                 parsed[name] = parsers[name](given)
             except BadValue as error:
-                findings.refused(f"{prefix}{name}", error, given)
+                findings.refused(at(path, name), error, given)
     for field in fields:
         if field.required and field.name not in value:
-            findings.problem(f"{prefix}{field.name}", "is required")
+            findings.problem(at(path, field.name), "is required")
     return parsed
 
 
@@ -336,7 +335,7 @@ def good_record(fields: Sequence[Field]) -> Callable[[object], Optional[dict[str
     return parse
 
 
-def records(value: object, path: str, findings: Findings, limit: int) -> Sequence[object]:
+def records(value: object, path: Place, findings: Findings, limit: int) -> Sequence[object]:
     """The items of a list option; anything but a list, or more than ``limit`` items, is a problem and gives no
     items.
     """

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
 from . import _values
-from ._errors import BadValue, Findings
+from ._errors import BadValue, Findings, Place, at
 from ._rtnl import FOREVER, Address, Link
 from ._values import KEEP_FORMER, Field, show_address
 
@@ -57,7 +57,7 @@ class Wish(NamedTuple):
     is meant on any interface.
     """
 
-    path: str
+    path: Place
     target: Address
 
 
@@ -159,10 +159,10 @@ def parse_request(params: Mapping[str, Any], findings: Findings) -> Request:
     absent, purge = params["state"] == "absent", params["purge"] == "owned"
     _values.refuse_with_absent(params, KEEP_FORMER, findings)
     single = _values.given(params, VIP_KEYS)
-    items: list[tuple[str, object]] = []
+    items: list[tuple[Place, object]] = []
     if params["vips"] is not None:
         listed = _values.records(params["vips"], "vips", findings, MAX_VIPS)
-        items = [(f"vips[{i}]", item) for i, item in enumerate(listed)]
+        items = [(at("vips", i), item) for i, item in enumerate(listed)]
         if single:
             findings.problem("vips", f"excludes {', '.join(single)}")
     elif single:
@@ -172,7 +172,7 @@ def parse_request(params: Mapping[str, Any], findings: Findings) -> Request:
     if params["purge_quiet"] and not purge:
         findings.problem("purge_quiet", "means nothing without purge owned", True)
     wishes: list[Wish] = []
-    places: dict[bytes, str] = {}
+    places: dict[bytes, Place] = {}
     for path, item in items:
         wish = _parse_wish(item, path, absent, findings)
         if wish is None:
@@ -205,22 +205,21 @@ def _switch(params: Mapping[str, Any], name: str, absent: bool, findings: Findin
         return True
 
 
-def _parse_wish(item: object, path: str, absent: bool, findings: Findings) -> Optional[Wish]:
+def _parse_wish(item: object, path: Place, absent: bool, findings: Findings) -> Optional[Wish]:
     given = _values.record(VIP_FIELDS, item, path, findings)
     if given is None or not isinstance(item, Mapping):
         return None
-    prefix = f"{path}." if path else ""
     required = ("address",) if absent else ("address", "interface")
     for name in required:
         if name not in item:
-            findings.problem(f"{prefix}{name}", "is required")
+            findings.problem(at(path, name), "is required")
     if any(name not in given for name in required):
         return None
     address = given["address"]
     bits = len(address) * 8
     length = given.get("prefix", bits)
     if length > bits:
-        findings.problem(f"{prefix}prefix", f"must be at most {bits} for {show_address(address)}", length)
+        findings.problem(at(path, "prefix"), f"must be at most {bits} for {show_address(address)}", length)
         return None
     wish = Wish(
         path,
@@ -228,13 +227,13 @@ def _parse_wish(item: object, path: str, absent: bool, findings: Findings) -> Op
             address=address,
             interface=given.get("interface", ""),
             prefix=length,
-            broadcast=_broadcast_of(given, address, length, prefix, findings),
+            broadcast=_broadcast_of(given, address, length, path, findings),
             **{name: given[name] for name in OPTIONAL if name in given and name != "broadcast"},
         ),
     )
-    _check_family(wish.target, given, prefix, findings)
-    _check_network(wish.target, prefix, findings)
-    _check_label(wish.target, prefix, findings)
+    _check_family(wish.target, given, path, findings)
+    _check_network(wish.target, path, findings)
+    _check_label(wish.target, path, findings)
     return wish
 
 
@@ -245,33 +244,33 @@ def _network(address: bytes, prefix: int) -> tuple[int, int]:
     return first, first | host
 
 
-def _broadcast_of(given: Mapping[str, Any], address: bytes, length: int, prefix: str, findings: Findings) -> bytes:
+def _broadcast_of(given: Mapping[str, Any], address: bytes, length: int, path: Place, findings: Findings) -> bytes:
     broadcast = given.get("broadcast", b"")
     if broadcast == "+" and len(address) == 4:
         if length > 30:
             findings.problem(
-                f"{prefix}broadcast", f"a /{length} network has none; give an address or leave it out", "+"
+                at(path, "broadcast"), f"a /{length} network has none; give an address or leave it out", "+"
             )
             return b""
         return _network(address, length)[1].to_bytes(4, "big")
     return b"" if broadcast == "+" else bytes(broadcast)
 
 
-def _check_family(target: Address, given: Mapping[str, Any], prefix: str, findings: Findings) -> None:
+def _check_family(target: Address, given: Mapping[str, Any], path: Place, findings: Findings) -> None:
     if len(target.address) == 4:
         if target.nodad:
-            findings.problem(f"{prefix}nodad", "is for IPv6; for IPv4 see probe", True)
+            findings.problem(at(path, "nodad"), "is for IPv6; for IPv4 see probe", True)
         if len(target.broadcast) == 16:
-            findings.problem(f"{prefix}broadcast", "must be an IPv4 address", show_address(target.broadcast))
+            findings.problem(at(path, "broadcast"), "must be an IPv4 address", show_address(target.broadcast))
         return
     for name in ("broadcast", "label"):
         if name in given:
-            findings.problem(f"{prefix}{name}", "is for IPv4")
+            findings.problem(at(path, name), "is for IPv4")
     if target.scope != "global":
-        findings.problem(f"{prefix}scope", "follows from the address in IPv6", target.scope)
+        findings.problem(at(path, "scope"), "follows from the address in IPv6", target.scope)
 
 
-def _check_network(target: Address, prefix: str, findings: Findings) -> None:
+def _check_network(target: Address, path: Place, findings: Findings) -> None:
     first, last = _network(target.address, target.prefix)
     number = int.from_bytes(target.address, "big")
     shown = f"{show_address(target.address)}/{target.prefix}"
@@ -279,18 +278,18 @@ def _check_network(target: Address, prefix: str, findings: Findings) -> None:
         return
     if number == first:
         what = "network" if len(target.address) == 4 else "subnet-router anycast"
-        findings.problem(f"{prefix}address", f"is the {what} address of its network", shown)
+        findings.problem(at(path, "address"), f"is the {what} address of its network", shown)
     elif number == last and len(target.address) == 4:
-        findings.problem(f"{prefix}address", "is the broadcast address of its network", shown)
+        findings.problem(at(path, "address"), "is the broadcast address of its network", shown)
 
 
-def _check_label(target: Address, prefix: str, findings: Findings) -> None:
+def _check_label(target: Address, path: Place, findings: Findings) -> None:
     if not target.label or not target.interface or len(target.address) == 16:
         return
     if len(target.label) > MAX_LABEL:
-        findings.problem(f"{prefix}label", f"must have at most {MAX_LABEL} characters", target.label)
+        findings.problem(at(path, "label"), f"must have at most {MAX_LABEL} characters", target.label)
     elif not target.label.startswith(target.interface):
-        findings.problem(f"{prefix}label", f"must begin with the interface's name {target.interface}", target.label)
+        findings.problem(at(path, "label"), f"must begin with the interface's name {target.interface}", target.label)
 
 
 def make_plan(request: Request, live: Live, findings: Findings) -> Plan:
@@ -369,7 +368,7 @@ def _going(wish: Wish, found: Sequence[Address], live: Live) -> list[Address]:
 
 
 def _check_interface(wish: Wish, live: Live, findings: Findings) -> None:
-    target, path = wish.target, _at(wish.path, "interface")
+    target, path = wish.target, at(wish.path, "interface")
     link = live.links.get(target.interface)
     if link is None and live.prepared:
         return
@@ -387,10 +386,10 @@ def _check_addition(wish: Wish, mine: Sequence[Address], live: Live, findings: F
     bits = len(target.address) * 8
     if link.loopback and target.prefix < bits:
         rule = f"must be {bits} on {link.name}: the host would answer for the whole network"
-        findings.problem(_at(path, "prefix"), rule, target.prefix)
+        findings.problem(at(path, "prefix"), rule, target.prefix)
     if link.master_kind in SWALLOWING_MASTERS:
         rule = f"belongs to the {link.master_kind} {link.master} and receives nothing itself: give {link.master}"
-        findings.problem(_at(path, "interface"), rule, link.name)
+        findings.problem(at(path, "interface"), rule, link.name)
     if bits == 128:
         _check_ipv6_addition(wish, link, mine, live, findings)
     else:
@@ -406,34 +405,34 @@ def _check_ipv4_addition(wish: Wish, link: Link, live: Live, findings: Findings)
             if number in ends:
                 what = ("network", "broadcast")[ends.index(number)]
                 rule = f"is the {what} address of {show_address(other.address)}/{other.prefix} on {link.name}"
-                findings.problem(_at(path, "address"), rule, show_address(target.address))
+                findings.problem(at(path, "address"), rule, show_address(target.address))
                 break
     if not link.on_segment and live.answering and not live.prepared:
         rule = (
             f"set the ARP sysctls first unless this host shall answer for it: arp_ignore is 0 on "
             f"{', '.join(sorted(live.answering))}"
         )
-        findings.warning(_at(path, "interface"), rule, link.name)
+        findings.warning(at(path, "interface"), rule, link.name)
 
 
 def _check_ipv6_addition(wish: Wish, link: Link, mine: Sequence[Address], live: Live, findings: Findings) -> None:
     target, path = wish.target, wish.path
     if link.name in live.without_ipv6:
         rule = f"IPv6 is disabled here (net.ipv6.conf.{link.name}.disable_ipv6)"
-        findings.problem(_at(path, "interface"), rule, link.name)
+        findings.problem(at(path, "interface"), rule, link.name)
     if target.nodad and link.on_segment:
-        findings.warning(_at(path, "nodad"), "a second holder of the address will not be noticed", True)
+        findings.warning(at(path, "nodad"), "a second holder of the address will not be noticed", True)
     here = [address for address in mine if address.interface == link.name]
     if here:
         rule = f"the kernel cannot change {here[0].prefix} in place: remove the address first, with state absent"
-        findings.problem(_at(path, "prefix"), rule, target.prefix)
+        findings.problem(at(path, "prefix"), rule, target.prefix)
 
 
 def _check_change(wish: Wish, found: Address, findings: Findings) -> None:
     for name in OPTIONAL:
         if getattr(found, name) != getattr(wish.target, name) and name not in CHANGEABLE[len(found.address)]:
             rule = "the kernel cannot change it in place: remove the address first, with state absent"
-            findings.problem(_at(wish.path, name), rule, address_params(wish.target).get(name, "none"))
+            findings.problem(at(wish.path, name), rule, address_params(wish.target).get(name, "none"))
 
 
 def _check_removals(removed: Sequence[Address], added: Sequence[Address], live: Live, findings: Findings) -> None:
@@ -470,7 +469,3 @@ def _warn_of_marks(request: Request, live: Live, kept: Sequence[Address], findin
         "given"
     )
     findings.warning("purge" if request.purge else "address", rule)
-
-
-def _at(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name

@@ -22,7 +22,7 @@ from typing import Any
 
 from jinja2 import Environment, TemplateSyntaxError, meta
 
-from ..module_utils._errors import MAX_BITS, Finding, Findings, InvalidInput, show, show_key
+from ..module_utils._errors import MAX_BITS, Finding, Findings, InvalidInput, at, show, show_key
 
 FACTS = "ansible_facts"
 #: More than any variable of an inventory holds.
@@ -79,7 +79,7 @@ class Variables(Mapping[str, Any]):
         host may have set itself, or that is made of one.
         """
         found = self._reserved or sorted({fact for name in names for fact in self._facts_in(name)})
-        return [Finding(f"hostvars.{show_key(self._host)}.{show_key(name)}", FACT) for name in found]
+        return [Finding(at("hostvars", show_key(self._host), show_key(name)), FACT) for name in found]
 
     def _facts_in(self, name: str) -> set[str]:
         """The facts among a variable and those that its template names.

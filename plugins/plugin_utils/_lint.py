@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Optional, Union
 
 from ..module_utils import _model, _traffic, _values
-from ..module_utils._errors import MAX_LISTED, BadValue, Findings, InvalidInput, show_key
+from ..module_utils._errors import MAX_LISTED, BadValue, Findings, InvalidInput, Path, at, show_key
 from ..module_utils._model import AF_INET, FORWARDS, PROTOCOLS, Server
 from ..module_utils._traffic import Traffic
 from ._hostvars import plain
@@ -453,7 +453,7 @@ def _check_allowed(own: Mapping[str, _Own], common: _Own, findings: Findings) ->
             continue
         for i, word in enumerate(allow if path == ALLOW_VARIABLE or allow != common.allow else ()):
             if word not in ACCEPTABLE:
-                findings.problem(f"{path}[{i}]", f"must be one of {', '.join(ACCEPTABLE)}", word)
+                findings.problem(at(path, i), f"must be one of {', '.join(ACCEPTABLE)}", word)
 
 
 def _carried(
@@ -486,7 +486,7 @@ def _add(service: _Service, carried: dict[_model.ServiceKey, list[_Service]]) ->
     """The same service in the lists of several directors is one that they all carry."""
     alike = carried.setdefault(service.key, [])
     for i, one in enumerate(alike):
-        if one.resolved._replace(place="") == service.resolved._replace(place=""):
+        if one.resolved._replace(place=Path()) == service.resolved._replace(place=Path()):
             alike[i] = one._replace(directors=one.directors + service.directors)
             return
     alike.append(service)
@@ -535,9 +535,8 @@ def _single(carried: Iterable[_Service]) -> list[str]:
     labels: dict[str, list[str]] = {}
     for service in carried:
         for warning in service.resolved.warnings:
-            within = warning.path[len(service.resolved.place) + 1 :]
-            inside = warning.path.startswith(f"{service.resolved.place}.")
-            labels.setdefault(str(warning._replace(path=within) if inside else warning), []).append(service.label)
+            within = warning.path.below(service.resolved.place) or warning.path
+            labels.setdefault(str(warning._replace(path=within)), []).append(service.label)
     return [f"{listed('service', services)}: {text}" for text, services in labels.items()]
 
 
@@ -590,7 +589,7 @@ def _host(name: str, known: Mapping[str, Any], variables: Iterable[str], finding
         try:
             stated = _stated(value)
         except ValueError:
-            findings.problem(f"{path}[{i}]", "must be a network, as address/prefix length", value)
+            findings.problem(at(path, i), "must be a network, as address/prefix length", value)
             continue
         networks.add(stated.network)
         if stated.ip != stated.network.network_address:

@@ -14,7 +14,7 @@ from typing import Any, Optional
 
 from ..module_utils import _model, _text, _traffic, _values
 from ..module_utils._draft import Elements
-from ..module_utils._errors import Findings
+from ..module_utils._errors import Findings, at
 from ..module_utils._model import FORWARDS, PROTOCOLS, ServiceKey
 from ..module_utils._traffic import MARKS, UNTRACKED, Traffic
 from ._resolve import Resolved
@@ -30,7 +30,7 @@ def marked(service: Resolved, findings: Findings) -> Optional[Traffic]:
     """The traffic of a service by firewall mark, if its ``mark`` states it; every problem goes to ``findings``."""
     if "mark" not in service.written:
         return None
-    where = f"{service.place}.mark"
+    where = at(service.place, "mark")
     key = service.entry.service.key
     if not key.fwmark:
         findings.problem(where, "is only for services by fwmark")
@@ -42,7 +42,7 @@ def marked(service: Resolved, findings: Findings) -> Optional[Traffic]:
     for address in traffic.addresses:
         if len(address) != width:
             family = _text.key_params(key)["family"]
-            findings.problem(f"{where}.addresses", f"must be of family {family}", _values.show_address(address))
+            findings.problem(at(where, "addresses"), f"must be of family {family}", _values.show_address(address))
     return traffic._replace(fwmark=key.fwmark)
 
 
@@ -59,7 +59,7 @@ def marks(resolved: Sequence[Resolved]) -> list[dict[str, Any]]:
     """
     findings = Findings()
     found = [(service.place, marked(service, findings)) for service in resolved]
-    stated = [(f"{place}.mark", traffic) for place, traffic in found if traffic]
+    stated = [(at(place, "mark"), traffic) for place, traffic in found if traffic]
     _traffic.check_overlaps(stated, findings)
     findings.raise_problems()
     return [_traffic.params(MARKS, traffic) for dummy, traffic in stated]

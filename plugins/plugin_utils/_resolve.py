@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Optional
 
 from ..module_utils import _model, _text, _values
-from ..module_utils._errors import BadValue, Finding, Findings, show_key, show_names
+from ..module_utils._errors import BadValue, Finding, Findings, Path, Place, at, show_key, show_names
 from ..module_utils._model import FORWARDS, Entry, ServerKey
 from ..module_utils._values import Field
 from ._hostvars import Hostvars
@@ -63,14 +63,14 @@ class Resolved(NamedTuple):
     elsewhere: frozenset[ServerKey]
     return_via: Optional[Sequence[str]]
     written: Mapping[str, Any]
-    place: str
+    place: Path
     warnings: tuple[Finding, ...]
 
 
 class _Source(NamedTuple):
     """A server as the user wrote it, and where."""
 
-    place: str
+    place: Path
     written: object
 
 
@@ -78,7 +78,7 @@ class _Expanded(NamedTuple):
     """A plain service, and where each part of it comes from."""
 
     plain: dict[str, Any]
-    place: str
+    place: Path
     sources: list[_Source]
     said: Mapping[str, str]
     return_via: Optional[Sequence[str]]
@@ -98,9 +98,9 @@ def resolve(services: object, inventory: Inventory, director: Optional[str] = No
     servers = 0
     for i, item in enumerate(_values.records(services, "services", findings, _model.MAX_SERVICES)):
         if not isinstance(item, Mapping):
-            findings.problem(f"services[{i}]", "must be a dict", item)
-        elif _values.has_few_keys(item, f"services[{i}]", findings):
-            found = _expand(item, f"services[{i}]", inventory, director, findings)
+            findings.problem(at("services", i), "must be a dict", item)
+        elif _values.has_few_keys(item, at("services", i), findings):
+            found = _expand(item, at("services", i), inventory, director, findings)
             servers += sum(len(one.sources) for one in found)
             expanded += found
         if len(expanded) > _model.MAX_SERVICES:
@@ -154,7 +154,7 @@ def _resolved(one: _Expanded, table: _model.Table, warnings: Sequence[Finding], 
         if server.forward == FORWARDS["nat"]:
             paths[server.key] = written.get("return_path", one.said["return_path"])
         elif "return_path" in written:
-            findings.problem(f"{source.place}.return_path", "is only for forward nat", written["return_path"])
+            findings.problem(at(source.place, "return_path"), "is only for forward nat", written["return_path"])
     return Resolved(
         one.plain, entry, paths, frozenset(elsewhere), one.return_via, one.written, one.place, tuple(warnings)
     )
@@ -165,16 +165,16 @@ def _identity(plain: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _expand(
-    item: Mapping[str, Any], path: str, inventory: Inventory, director: Optional[str], findings: Findings
+    item: Mapping[str, Any], path: Path, inventory: Inventory, director: Optional[str], findings: Findings
 ) -> list[_Expanded]:
     carried = True
     if "directors" in item:
-        hosts = _group(item["directors"], f"{path}.directors", inventory, findings)
+        hosts = _group(item["directors"], at(path, "directors"), inventory, findings)
         carried = director is None or director in hosts
     said = {name: _checked(item, name, path, findings) or word for name, (dummy, word) in _SAID.items()}
     return_via = item.get("return_via")
     if return_via is not None:
-        one_of_each_family(return_via, f"{path}.return_via", findings)
+        one_of_each_family(return_via, at(path, "return_via"), findings)
     sources = _sources(item, path, inventory, findings)
     servers: list[object] = []
     for source in sources:
@@ -195,29 +195,29 @@ def _expand(
     ]
 
 
-def _checked(written: Mapping[str, Any], name: str, path: str, findings: Findings) -> Optional[str]:
+def _checked(written: Mapping[str, Any], name: str, path: Place, findings: Findings) -> Optional[str]:
     if name not in written:
         return None
     try:
         return str(_SAID[name][0](written[name]))
     except BadValue as error:
-        findings.problem(f"{path}.{name}", str(error), written[name])
+        findings.problem(at(path, name), str(error), written[name])
         return None
 
 
-def _identities(item: Mapping[str, Any], path: str, findings: Findings) -> list[dict[str, Any]]:
+def _identities(item: Mapping[str, Any], path: Path, findings: Findings) -> list[dict[str, Any]]:
     """The keys that ``addresses`` and ``ports`` expand to: every port of the first address, then those of the next."""
     choices: dict[str, Sequence[Any]] = {}
     for plural, singular in (("addresses", "address"), ("ports", "port")):
         if plural not in item:
             continue
-        values = _values.records(item[plural], f"{path}.{plural}", findings, MAX_EXPANSION)
+        values = _values.records(item[plural], at(path, plural), findings, MAX_EXPANSION)
         if not values and item[plural] in ([], ()):
-            findings.problem(f"{path}.{plural}", "must not be empty", item[plural])
+            findings.problem(at(path, plural), "must not be empty", item[plural])
         for other in (singular, "fwmark"):
             if other in item:
-                findings.problem(f"{path}.{plural}", f"excludes {other}", item[plural])
-        choices[singular] = _good(values, singular, f"{path}.{plural}", findings)
+                findings.problem(at(path, plural), f"excludes {other}", item[plural])
+        choices[singular] = _good(values, singular, at(path, plural), findings)
     if math.prod(map(len, choices.values())) > _model.MAX_SERVICES:
         findings.problem(path, f"must expand to at most {_model.MAX_SERVICES} services")
         return []
@@ -227,24 +227,24 @@ def _identities(item: Mapping[str, Any], path: str, findings: Findings) -> list[
     return identities
 
 
-def _good(values: Sequence[object], name: str, path: str, findings: Findings) -> list[object]:
+def _good(values: Sequence[object], name: str, path: Place, findings: Findings) -> list[object]:
     """Those of the values that a key may have; what is wrong with the others is told at their places."""
     good = []
     for i, value in enumerate(values):
         try:
             _KEY_PARSERS[name](value)
         except BadValue as error:
-            findings.problem(f"{path}[{i}]", str(error), value)
+            findings.problem(at(path, i), str(error), value)
         else:
             good.append(value)
     return good
 
 
-def _sources(item: Mapping[str, Any], path: str, inventory: Inventory, findings: Findings) -> list[_Source]:
+def _sources(item: Mapping[str, Any], path: Path, inventory: Inventory, findings: Findings) -> list[_Source]:
     """The servers of a service: those written, then those of its pool, then those of a group of hosts."""
     sources = _listed(item, path, findings)
     if "servers_from" in item:
-        sources += _from_group(item["servers_from"], f"{path}.servers_from", inventory, findings)
+        sources += _from_group(item["servers_from"], path, inventory, findings)
     if "pool" not in item:
         return sources
     pool = item["pool"]
@@ -252,31 +252,32 @@ def _sources(item: Mapping[str, Any], path: str, inventory: Inventory, findings:
         findings.problem("pools", "must be a dict", inventory.pools)
         return sources
     if not isinstance(pool, str) or pool not in inventory.pools:
-        findings.problem(f"{path}.pool", f"no such pool; known: {show_names(inventory.pools) or 'none'}", pool)
+        findings.problem(at(path, "pool"), f"no such pool; known: {show_names(inventory.pools) or 'none'}", pool)
         return sources
-    where = f"pools.{show_key(pool)}"
+    where = at("pools", show_key(pool))
     content = _values.record(_POOL_FIELDS, inventory.pools[pool], where, findings)
     if content is None:
         return sources
     sources += _listed(content, where, findings)
     if "servers_from" in content:
-        sources += _from_group(content["servers_from"], f"{where}.servers_from", inventory, findings)
+        sources += _from_group(content["servers_from"], where, inventory, findings)
     return sources
 
 
-def _listed(content: Mapping[str, Any], path: str, findings: Findings) -> list[_Source]:
-    items = _values.records(content.get("servers", []), f"{path}.servers", findings, _model.MAX_SERVERS)
-    return [_Source(f"{path}.servers[{i}]", written) for i, written in enumerate(items)]
+def _listed(content: Mapping[str, Any], path: Path, findings: Findings) -> list[_Source]:
+    items = _values.records(content.get("servers", []), at(path, "servers"), findings, _model.MAX_SERVERS)
+    return [_Source(at(path, "servers", i), written) for i, written in enumerate(items)]
 
 
-def _from_group(value: object, path: str, inventory: Inventory, findings: Findings) -> list[_Source]:
+def _from_group(value: object, parent: Place, inventory: Inventory, findings: Findings) -> list[_Source]:
     """One server per host of a group, in the inventory's order."""
+    path = at(parent, "servers_from")
     names = _values.record(_FROM_FIELDS, value, path, findings)
     if names is None or "group" not in names or "address" not in names:
         return []
     wanted = {key: names[key] for key in ("address", "port", "weight") if key in names}
     sources = []
-    for host in _group(names["group"], f"{path}.group", inventory, findings):
+    for host in _group(names["group"], at(path, "group"), inventory, findings):
         refused = inventory.hostvars.refused(host, wanted.values())
         if refused:
             findings.problems += refused
@@ -288,12 +289,12 @@ def _from_group(value: object, path: str, inventory: Inventory, findings: Findin
                 server[key] = variables[name]
             else:
                 rule = f"host {host} of group {names['group']} has no variable of this name"
-                findings.problem(f"{path}.{key}", rule, name)
-        sources.append(_Source(f"{path}[{host}]", server))
+                findings.problem(at(path, key), rule, name)
+        sources.append(_Source(at(parent, f"servers_from[{host}]"), server))
     return sources
 
 
-def _group(value: object, path: str, inventory: Inventory, findings: Findings) -> Sequence[str]:
+def _group(value: object, path: Place, inventory: Inventory, findings: Findings) -> Sequence[str]:
     if not isinstance(value, str) or value not in inventory.groups:
         findings.problem(path, "no such group in the inventory", value)
         return ()
@@ -322,16 +323,16 @@ def flows(resolved: Sequence[Resolved], sources: Sequence[object] = ()) -> list[
     return found
 
 
-def one_of_each_family(addresses: object, path: str, findings: Findings) -> dict[int, str]:
+def one_of_each_family(addresses: object, path: Place, findings: Findings) -> dict[int, str]:
     """A list of addresses, at most one of each family -> their canonical text, by their length in bytes."""
     chosen: dict[int, str] = {}
     for i, address in enumerate(_values.records(addresses, path, findings, MAX_EXPANSION)):
         try:
             packed = _values.unicast(address)
         except BadValue as error:
-            findings.problem(f"{path}[{i}]", str(error), address)
+            findings.problem(at(path, i), str(error), address)
             continue
         if len(packed) in chosen:
-            findings.problem(f"{path}[{i}]", "must be the only one of its family", address)
+            findings.problem(at(path, i), "must be the only one of its family", address)
         chosen[len(packed)] = _values.show_address(packed)
     return chosen

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
 from ..module_utils import _model, _traffic, _values
-from ..module_utils._errors import BadValue, Findings
+from ..module_utils._errors import BadValue, Findings, at
 from ..module_utils._traffic import CONNECTIONS, Traffic
 from ._duties import Duty, family_word
 from ._reading import Danger
@@ -58,9 +58,9 @@ def _networks(value: object, path: str, findings: Findings) -> list[str]:
         try:
             found.append(str(ipaddress.ip_network(_values.text(written))))
         except BadValue as error:
-            findings.problem(f"{path}[{i}]", str(error), written)
+            findings.problem(at(path, i), str(error), written)
         except ValueError:
-            findings.problem(f"{path}[{i}]", "must be a network such as 203.0.113.0/24, without host bits", written)
+            findings.problem(at(path, i), "must be a network such as 203.0.113.0/24, without host bits", written)
     return found
 
 

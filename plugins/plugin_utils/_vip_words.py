@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Optional
 
 from ..module_utils import _values
-from ..module_utils._errors import BadValue, Findings
+from ..module_utils._errors import BadValue, Findings, at
 from ..module_utils._values import Field
 
 VARIABLE = "ipvs_director_vip"
@@ -60,5 +60,5 @@ def words_of_vips(
             rule = (
                 f"must be {word[other]} as for {other or OTHERS}, which has the VIP {_values.show_address(address)} too"
             )
-            findings.problem(f"{path}.{name or OTHERS}", rule, word[name])
+            findings.problem(at(path, name or OTHERS), rule, word[name])
     return {address: word[name] for address, name in first.items()}

@@ -274,7 +274,7 @@ def test_a_bad_value_is_left_to_the_model() -> None:
     findings = Findings()
     found = services("-A -t web:http -s best\n-a -t web:http -r 198.51.100.11:80 -w many\n")
     parse_services(found, "src", findings)
-    assert [one.path for one in findings.problems] == [
+    assert [str(one.path) for one in findings.problems] == [
         "src[0].address",
         "src[0].port",
         "src[0].servers[0].weight",

@@ -221,7 +221,7 @@ def test_an_integer_of_another_notation_stays_text(tmp_path: Path, written: str)
     assert read(tmp_path / "x", text) == [{"address": "192.0.2.10", "port": written, "servers": []}]
     findings = Findings()
     parse_services(read(tmp_path / "x", text), "src", findings)
-    assert [one.path for one in findings.problems] == ["src[0].port"]
+    assert [str(one.path) for one in findings.problems] == ["src[0].port"]
 
 
 def test_an_integer_of_json_that_is_none_of_ours(tmp_path: Path) -> None:

@@ -259,7 +259,7 @@ def test_the_name_of_a_dropin_is_no_path(name: object) -> None:
     findings = Findings()
     _sysctl.parse_name(name, findings)
     assert len(findings.problems) == 1
-    assert findings.problems[0].path == "name"
+    assert str(findings.problems[0].path) == "name"
 
 
 def test_lines_leave_a_dropin_and_with_the_last_the_file() -> None:

@@ -204,7 +204,7 @@ def test_overlaps(one: dict[str, Any], other: dict[str, Any], overlap: bool) -> 
     for pair in ((one, other), (other, one)):
         findings = Findings()
         _traffic.parse(MARKS, [{**MARK, **item} for item in pair], "marks", findings)
-        assert [(problem.path, problem.rule) for problem in findings.problems] == (
+        assert [(str(problem.path), problem.rule) for problem in findings.problems] == (
             [("marks[1]", "overlaps marks[0]")] if overlap else []
         )
 
