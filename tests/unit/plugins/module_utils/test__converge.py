@@ -31,6 +31,7 @@ class Task:
 
     def __init__(self, machine: Machine, check_mode: bool) -> None:
         self.machine, self.check_mode, self.diff_mode = machine, check_mode, True
+        self.prepared = False
         self.warnings: list[str] = []
 
     def warn(self, warning: str) -> None:
