@@ -60,6 +60,8 @@ PACKAGES = (
 
 #: What the roles install where it is missing. Nodes can install it again without a network.
 KEPT_PACKAGES = ("conntrack", "ipvsadm", "nftables", "python3-pyroute2")
+#: What tests install without a network, with the packages that these depend on. No node has them from the start.
+OFFERED_PACKAGES = ("firewalld", "ufw")
 
 APT_OPTIONS = ('Apt::Install-Recommends "0"', 'Acquire::Languages "none"')
 EXCLUDED_PATHS = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
@@ -206,7 +208,8 @@ def host_sources() -> list[str]:
 def bootstrap_command(sources: Iterable[str], archive: Path) -> list[str]:
     """The mmdebstrap call that writes the packages' files to the tar file *archive*."""
     units = shlex.join(DISABLED_UNITS)
-    keep = f'{shlex.quote(str(NODE_FILES / "repository.sh"))} "$1" {shlex.join(KEPT_PACKAGES)}'
+    packages = shlex.join((*KEPT_PACKAGES, "--", *OFFERED_PACKAGES))
+    keep = f'{shlex.quote(str(NODE_FILES / "repository.sh"))} "$1" {packages}'
     return [
         "mmdebstrap",
         "--quiet",
