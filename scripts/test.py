@@ -133,6 +133,7 @@ def all_parts() -> list[Part]:
         Part("mypy", ("mypy",), quick=True),
         Part("licences", ("reuse", "lint"), quick=True),
         Part("unit", pytest("tests/unit"), quick=True),
+        Part("fuzz", pytest("tests/unit", "-m", "fuzz", "--hypothesis-profile=fuzz"), soak=True),
         Part("lab unit", pytest("tests/lab", "-m", "not lab"), quick=True),
         Part("ansible-lint", ("ansible-lint", "--offline", "--strict"), quick=True),
         Part("changelog", ("antsibull-changelog", "lint")),

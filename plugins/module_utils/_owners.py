@@ -42,6 +42,8 @@ _LINE = r"^[ \t]*(?:@\S+[ \t]+)?"
 _VIRTUAL_SERVER = re.compile(rf"{_LINE}virtual_server(_group)?\b", re.M)
 _INCLUDE = re.compile(rf"{_LINE}include[rmwba]?[ \t]+(\S+)", re.M)
 _IPVS_NAMESPACE = re.compile(rf"{_LINE}net_namespace_ipvs\b[ \t]*([^\s#!]*)", re.M)
+#: What keepalived does not see of a line, for a text of C ends there.
+_AFTER_NUL = re.compile("\0.*")
 #: Alternatives, which glob(3) has and Python does not.
 _BRACES = re.compile(r"\{.*\}")
 
@@ -118,7 +120,7 @@ class _Reader:
                 raise _TooMuch from None
             return ""
         self._bytes -= len(text)
-        return text
+        return _AFTER_NUL.sub("", text)
 
     def _matching(self, root: str, pattern: str) -> list[str]:
         """What glob.glob finds, whose search has no limit."""

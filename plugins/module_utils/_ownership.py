@@ -170,6 +170,7 @@ def _plain_service(key: ServiceKey) -> tuple[Any, ...]:
 
 
 def _service_key(fwmark: int, family: int, protocol: int, address: str, port: int) -> ServiceKey:
+    _check_numbers(fwmark, family, protocol, port)
     return ServiceKey(fwmark, family, protocol, bytes.fromhex(address), port)
 
 
@@ -178,4 +179,10 @@ def _plain_server(key: ServerKey) -> tuple[Any, ...]:
 
 
 def _server_key(family: int, address: str, port: int) -> ServerKey:
+    _check_numbers(family, port)
     return ServerKey(family, bytes.fromhex(address), port)
+
+
+def _check_numbers(*held: object) -> None:
+    if not all(type(one) is int for one in held):
+        raise ValueError("a key holds what is no integer")

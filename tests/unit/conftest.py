@@ -7,6 +7,7 @@ import gc
 import importlib
 import json
 import os
+import secrets
 import shutil
 import struct
 import sys
@@ -32,7 +33,24 @@ for place in ("", *(f".{path.stem}" for path in Path(_module.__file__).parent.gl
 hypothesis.settings.register_profile(
     "unit", deadline=None, max_examples=50, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
+# `make soak`: the tests with the marker fuzz alone.
+hypothesis.settings.register_profile(
+    "fuzz", hypothesis.settings.get_profile("unit"), max_examples=1000, print_blob=True
+)
 hypothesis.settings.load_profile("unit")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "fuzz: meets what nobody should give; more of it in make soak")
+    if config.option.hypothesis_profile == "fuzz" and config.option.hypothesis_seed is None:
+        config.option.hypothesis_seed = secrets.randbelow(2**32)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if config.option.hypothesis_profile == "fuzz":
+        seed = config.option.hypothesis_seed
+        again = f"python -m pytest tests/unit -m fuzz --hypothesis-profile=fuzz --hypothesis-seed={seed}"
+        terminalreporter.write_line(f"the same examples again: {again}")
 
 
 class ModuleExit(Exception):

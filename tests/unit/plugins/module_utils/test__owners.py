@@ -46,6 +46,8 @@ def test_kube_proxy_is_known_by_its_device(proc: Path, monkeypatch: pytest.Monke
         ("virtual_server_group web {\n}\n", True),
         ("vrrp_instance one {\n}\n# virtual_server 192.0.2.10 80 {\n", False),
         ("! virtual_server none\nvirtual_servers\n", False),
+        ("net_namespace_ipvs \0\ninclude /etc/\0x/*\n@a\0 virtual_server\nvirtual_server a\0b {\n", True),
+        ("\0virtual_server 192.0.2.10 80 {\n", False),
     ],
 )
 def test_a_keepalived_has_virtual_servers(proc: Path, text: str, counts: bool) -> None:

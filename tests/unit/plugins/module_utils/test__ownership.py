@@ -184,6 +184,8 @@ SERVICE = [0, 2, 6, "c000020a", 80]
         json.dumps({**LIFE, "services": [SERVICE[:4]], "servers": []}),
         json.dumps({**LIFE, "services": [[0, 2, 6, "c00", 80]], "servers": []}),
         json.dumps({**LIFE, "services": [], "servers": [SERVICE]}),
+        json.dumps({**LIFE, "services": [[None, *SERVICE[1:]]], "servers": []}),
+        json.dumps({**LIFE, "services": [], "servers": [[SERVICE, [[2, "c633640b", "80"]]]]}),
     ],
 )
 def test_a_record_that_is_none_is_told(claimed: Register, held: str) -> None:
