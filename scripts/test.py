@@ -132,7 +132,7 @@ def all_parts() -> list[Part]:
         Part("ruff format", ("ruff", "format", "--check", "."), quick=True),
         Part("mypy", ("mypy",), quick=True),
         Part("licences", ("reuse", "lint"), quick=True),
-        Part("unit", pytest("tests/unit"), quick=True),
+        Part("unit", pytest("tests/unit", "-m", "not fuzz"), quick=True),
         Part("fuzz", pytest("tests/unit", "-m", "fuzz", "--hypothesis-profile=fuzz"), soak=True),
         Part("lab unit", pytest("tests/lab", "-m", "not lab"), quick=True),
         Part("ansible-lint", ("ansible-lint", "--offline", "--strict"), quick=True),

@@ -10,9 +10,10 @@ class ModuleDocFragment:
 options:
   assume_prepared:
     description:
-      - In check mode, assume that the sysctls, kernel modules and interfaces which the task needs are there, because
-        earlier tasks of the play would set them up. What is missing is not an error and not a warning then.
+      - Names of the kernel modules, interfaces and sysctls that earlier tasks of the play load, make and set. In check
+        mode they are assumed to be there, so that they are not reported as missing.
       - Outside of check mode it has no effect.
-    type: bool
-    default: false
+    type: list
+    elements: str
+    default: []
 """

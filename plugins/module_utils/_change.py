@@ -31,7 +31,7 @@ def load(task: Task) -> None:
     """
     if task.check_mode:
         _kernel.check_loadable()
-        if not task.prepared:
+        if "ip_vs" not in task.prepared:
             task.warn("the kernel module ip_vs is not loaded: planned against an empty table")
     else:
         _kernel.load_ipvs(task)

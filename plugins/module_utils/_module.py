@@ -32,14 +32,14 @@ MOST_REPEATED = 10_000
 #: Seconds a run waits for another one in the same network namespace.
 LOCK_TIMEOUT = 60.0
 #: The option of modules that depend on what others set up.
-ASSUME_PREPARED = {"assume_prepared": {"type": "bool", "default": False}}
+ASSUME_PREPARED = {"assume_prepared": {"type": "list", "elements": "str", "default": []}}
 CLONE_NEWNET = 0x40000000
 SO_NETNS_COOKIE = 71  # asm-generic/socket.h; Python has no name for it
 
 
 class Task:
     """What a module body may know of the task it runs: its parameters and its mode, warnings, commands. ``prepared``
-    says whether to take for done what earlier tasks of a run in check mode only planned.
+    names the kernel modules, interfaces and sysctls that earlier tasks of a run in check mode only planned.
     """
 
     def __init__(self, module: AnsibleModule) -> None:
@@ -48,7 +48,7 @@ class Task:
         self.params: dict[str, Any] = module.params
         self.check_mode: bool = module.check_mode
         self.diff_mode: bool = module._diff
-        self.prepared: bool = module.check_mode and bool(module.params.get("assume_prepared"))
+        self.prepared = frozenset(module.params.get("assume_prepared", ()) if module.check_mode else ())
 
     def warn(self, warning: str) -> None:
         self._module.warn(warning)

@@ -21,7 +21,8 @@ from ._values import show_address
 FORGET: dict[str, Any] = {"forget_untranslated": {"type": "bool", "default": False}}
 ARGUMENT_SPEC = {**_nft_task.argument_spec("flows"), **FORGET, **ASSUME_PREPARED}
 CONNTRACK = "/proc/sys/net/ipv4/vs/conntrack"
-NEEDS_CONNTRACK = "SNAT of IPVS traffic needs net.ipv4.vs.conntrack=1"
+CONNTRACK_KEY = "net.ipv4.vs.conntrack"
+NEEDS_CONNTRACK = f"SNAT of IPVS traffic needs {CONNTRACK_KEY}=1"
 PURPOSE = _nft_task.Purpose(_snat.TABLES, _snat.draft, _snat.read, _snat.lines)
 
 
@@ -66,10 +67,10 @@ def _check_conntrack(task: Task, findings: Findings) -> None:
         value = read(CONNTRACK).strip()
     except OSError:
         value = "missing: IPVS is not loaded"
-    if (value == "0" or value.startswith("missing")) and not task.prepared:
+    if (value == "0" or value.startswith("missing")) and CONNTRACK_KEY not in task.prepared:
         # in check mode the task that sets it has changed nothing either
         report = findings.warning if task.check_mode else findings.problem
-        report("net.ipv4.vs.conntrack", NEEDS_CONNTRACK, value)
+        report(CONNTRACK_KEY, NEEDS_CONNTRACK, value)
 
 
 def _check_sources(task: Task, flows: Sequence[Flow], findings: Findings) -> None:

@@ -15,7 +15,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Optional, Union
 
 from . import _kernel
@@ -481,9 +481,9 @@ class Host:
                 os.unlink(draft)
 
 
-def examine(plan: Plan, host: Host, check_mode: bool, prepared: bool = False) -> Findings:
+def examine(plan: Plan, host: Host, check_mode: bool, prepared: Collection[str] = ()) -> Findings:
     """What only the live host tells: keys this kernel lacks, values the next boot undoes, values without effect.
-    ``prepared``: earlier tasks of a run in check mode would make the interfaces and load the modules.
+    ``prepared`` are the interfaces and kernel modules that earlier tasks of a run in check mode would make and load.
     """
     findings = Findings()
     for setting in plan.settings:
@@ -495,7 +495,9 @@ def examine(plan: Plan, host: Host, check_mode: bool, prepared: bool = False) ->
     return findings
 
 
-def _explain_missing(setting: Setting, host: Host, check_mode: bool, prepared: bool, findings: Findings) -> None:
+def _explain_missing(
+    setting: Setting, host: Host, check_mode: bool, prepared: Collection[str], findings: Findings
+) -> None:
     module = setting.rule.module
     directory = os.path.dirname(setting.path)
     to_come = False
@@ -509,7 +511,7 @@ def _explain_missing(setting: Setting, host: Host, check_mode: bool, prepared: b
         rule = f"no such interface: {setting.interface}"
     else:
         rule = "this kernel has no such key"
-    if to_come and prepared:
+    if to_come and {module, setting.interface} & {*prepared}:
         return
     if to_come and check_mode:
         findings.warning(f"values[{setting.name}]", f"{rule}; planned as if it were there")

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
 from . import _values
@@ -87,8 +87,8 @@ class Live(NamedTuple):
     ``promotes`` are the interfaces on which a secondary address outlives its primary, ``answering`` those that
     answer ARP for every address of the host, ``without_ipv6`` those where IPv6 is disabled; ``management`` is the
     address through which the task is connected; ``dropping`` are the files by which systemd-networkd manages an
-    interface and takes away addresses that they do not name; ``prepared`` says that earlier tasks of a run in check
-    mode would make the interfaces that are not there.
+    interface and takes away addresses that they do not name; ``prepared`` are the interfaces and sysctls
+    that earlier tasks of a run in check mode would make and set.
     """
 
     links: Mapping[str, Link]
@@ -99,7 +99,7 @@ class Live(NamedTuple):
     without_ipv6: frozenset[str] = frozenset()
     management: bytes = b""
     dropping: Mapping[str, str] = {}
-    prepared: bool = False
+    prepared: Collection[str] = ()
 
 
 class Step(NamedTuple):
@@ -370,7 +370,7 @@ def _going(wish: Wish, found: Sequence[Address], live: Live) -> list[Address]:
 def _check_interface(wish: Wish, live: Live, findings: Findings) -> None:
     target, path = wish.target, at(wish.path, "interface")
     link = live.links.get(target.interface)
-    if link is None and live.prepared:
+    if link is None and target.interface in live.prepared:
         return
     if link is None:
         findings.problem(path, f"no such interface; known: {', '.join(sorted(live.links))}", target.interface)
@@ -407,10 +407,14 @@ def _check_ipv4_addition(wish: Wish, link: Link, live: Live, findings: Findings)
                 rule = f"is the {what} address of {show_address(other.address)}/{other.prefix} on {link.name}"
                 findings.problem(at(path, "address"), rule, show_address(target.address))
                 break
-    if not link.on_segment and live.answering and not live.prepared:
+    answering = [
+        name
+        for name in sorted(live.answering)
+        if not {f"net.ipv4.conf.{one}.arp_ignore" for one in ("all", name)} & {*live.prepared}
+    ]
+    if not link.on_segment and answering:
         rule = (
-            f"set the ARP sysctls first unless this host shall answer for it: arp_ignore is 0 on "
-            f"{', '.join(sorted(live.answering))}"
+            f"set the ARP sysctls first unless this host shall answer for it: arp_ignore is 0 on {', '.join(answering)}"
         )
         findings.warning(at(path, "interface"), rule, link.name)
 

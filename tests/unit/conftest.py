@@ -41,7 +41,7 @@ hypothesis.settings.load_profile("unit")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "fuzz: meets what nobody should give; more of it in make soak")
+    config.addinivalue_line("markers", "fuzz: meets what nobody should give; in make soak")
     if config.option.hypothesis_profile == "fuzz" and config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = secrets.randbelow(2**32)
 

@@ -63,14 +63,14 @@ STALE_VIPS = ("ipvs_vip", "absent", [STALE, "2001:db8::99"])
 @pytest.mark.parametrize("check", [False, True], ids=["run", "check"])
 def test_a_dummy_is_made_before_its_vip_and_removed_after_it(tmp_path: Path, check: bool) -> None:
     done = play(tmp_path, *(["--check"] if check else []), ipvs_director_vip_interface={"web": "vips"})
-    there = [] if check else [VIP]  # in check mode there is no such interface yet
     assert calls(done, "ipvs_vip", "ipvs_tunnel") == [
         ("ipvs_tunnel", "present", ["vips"]),
-        ("ipvs_vip", "present", there),
+        ("ipvs_vip", "present", [VIP]),
         STALE_VIPS,
-        ("ipvs_vip", "present", there),
+        ("ipvs_vip", "present", [VIP]),
         ("ipvs_tunnel", "absent", ["old"]),
     ]
+    assert done.of("ipvs_vip")["director1"]["assume_prepared"] == ["vips"]
 
 
 def test_without_a_purge_nothing_is_removed(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ class Task:
 
     def __init__(self, machine: Machine, check_mode: bool) -> None:
         self.machine, self.check_mode, self.diff_mode = machine, check_mode, True
-        self.prepared = False
+        self.prepared: frozenset[str] = frozenset()
         self.warnings: list[str] = []
 
     def warn(self, warning: str) -> None:

@@ -323,8 +323,9 @@ def test_n11_needs_conntrack(nft: FakeNft, run: Any, value: Optional[str], monke
     checked = run(check=True, flows=[FLOW])
     assert checked["changed"]
     assert "SNAT of IPVS traffic needs" in checked["warnings"][0]
-    assert run(check=True, flows=[FLOW], assume_prepared=True) == {**checked, "warnings": []}
-    assert run(flows=[FLOW], assume_prepared=True) == refused
+    prepared = ["net.ipv4.vs.conntrack"]
+    assert run(check=True, flows=[FLOW], assume_prepared=prepared) == {**checked, "warnings": []}
+    assert run(flows=[FLOW], assume_prepared=prepared) == refused
     # nothing to translate, nothing to need
     assert not run(state="absent")["failed"]
     assert not run(flows=[])["failed"]

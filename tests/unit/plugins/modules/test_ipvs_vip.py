@@ -694,9 +694,12 @@ def test_in_check_mode_the_interface_and_the_arp_sysctls_may_be_assumed(host: Ho
     host.sysctl("ipv4", "eth0", "arp_ignore", 0)
     vips = [{**VIP, "interface": "dummy7"}, {**VIP, "address": "192.0.2.20", "interface": "lo"}]
     assert "no such interface" in run(vips=vips, check=True)["msg"]
-    planned = run(vips=vips, check=True, assume_prepared=True)
+    prepared = ["dummy7", "net.ipv4.conf.all.arp_ignore"]
+    planned = run(vips=vips, check=True, assume_prepared=prepared)
     assert (planned["failed"], planned["warnings"], len(planned["operations"])) == (False, [], 2)
-    assert "no such interface" in run(vips=vips, assume_prepared=True)["msg"]
+    [warning] = run(vips=vips, check=True, assume_prepared=["dummy7"])["warnings"]
+    assert "arp_ignore is 0 on eth0" in warning
+    assert "no such interface" in run(vips=vips, assume_prepared=prepared)["msg"]
 
 
 @pytest.mark.parametrize("interface", ["lo", "dummy0"])
