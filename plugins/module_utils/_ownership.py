@@ -184,5 +184,5 @@ def _server_key(family: int, address: str, port: int) -> ServerKey:
 
 
 def _check_numbers(*held: object) -> None:
-    if not all(type(one) is int for one in held):
+    if not all(isinstance(one, int) and not isinstance(one, bool) for one in held):
         raise ValueError("a key holds what is no integer")
